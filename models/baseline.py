@@ -1,0 +1,383 @@
+"""A retention model made of river's own parts: Bayesian linear regression of the log response rate.
+
+It was the first retention model and stays as a challenger: the better one must keep beating it.
+What a straight line cannot hold is fitted beside it by backfitting (Buja, Hastie & Tibshirani 1989,
+"Linear smoothers and additive models", Annals of Statistics 17(2)), one residual at a time: a level
+of each appealer and a level of the week. Their uncertainty is left out of that of the stocks, so
+its intervals for retention are too narrow, the more so the more it has learned.
+"""
+
+from __future__ import annotations
+
+from math import ceil, copysign, exp, exp2, fsum, isfinite, lgamma, log, log1p, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from river import base, compose, linear_model
+from scipy.special import gammaincinv
+
+from models.forecast import Features, Forecast
+from models.stock import HALF_LIVES_DAYS
+
+__all__ = ["Dispersion", "LogRateRegression", "require_count", "require_exposure"]
+
+NORMAL_95 = 1.6448536269514722  # 95 % point of the standard normal: both tails of a 90 % interval
+AXES = ("own", "kind_stock", "crowd")
+
+
+def require_count(y: float) -> float:
+    """Return `y`, having seen that it can be a number of responses.
+
+    Raises
+    ------
+    ValueError
+        If it is not a finite number >= 0.
+    """
+    if not (isfinite(y) and y >= 0):
+        raise ValueError(f"responses: expected a finite number >= 0, got {y!r}")
+    return y
+
+
+def require_exposure(x: Features) -> float:
+    """Return the exposure of `x`, having seen that it, the time and the attributes fit for use.
+
+    Raises
+    ------
+    ValueError
+        If the exposure is not a finite number > 0, or the others are not finite.
+    """
+    exposure = x["exposure"]
+    if not (isfinite(exposure) and exposure > 0):
+        raise ValueError(f"exposure: expected a finite number > 0, got {exposure!r}")
+    if not isfinite(x["time_days"]):
+        raise ValueError(f"time_days: expected a finite number, got {x['time_days']!r}")
+    if not all(map(isfinite, x.get("attributes", {}).values())):
+        raise ValueError(f"attributes: expected finite numbers, got {x['attributes']}")
+    return exposure
+
+
+class Dispersion:
+    """How much counts scatter beyond Poisson: a posterior over the size of a negative binomial.
+
+    A count of mean m and size phi has the variance m + m^2 / phi (Lawless 1987, "Negative binomial
+    and mixed Poisson regression", Canadian Journal of Statistics 15(3)). Where the log of the mean
+    is uncertain with variance v, matching two moments gives 1 / phi' = (1 + 1 / phi) e^v - 1.
+
+    Parameters
+    ----------
+    forgetting
+        Weight, in (0, 1], that all earlier counts keep when another one is learned.
+
+    Examples
+    --------
+    >>> dispersion = Dispersion()
+    >>> for y in (10, 0, 31, 4, 1, 22, 3, 15) * 20:
+    ...     dispersion.learn_one(10.0, y)
+    >>> 0.7 < 1 / dispersion.inverse < 1.5
+    True
+    """
+
+    GRID = tuple(2.0**k for k in range(-2, 9))
+    LOG_VARIANCE_MAX = 4.0  # beyond it the negative binomial is improper in all but name
+
+    def __init__(self, forgetting: float = 0.9995) -> None:
+        self.forgetting = forgetting
+        self.log_weights = [0.0] * len(self.GRID)
+        self.inverse = 0.1  # mean of 1 / phi: what most platforms show, until something was seen
+
+    def log_pmf(self, mean: float, y: float, log_variance: float = 0.0) -> list[float]:
+        """Return log P(y) for every phi of the grid."""
+        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
+        log_mean, log_factorial = log(mean), lgamma(y + 1.0)
+        terms = []
+        for phi in self.GRID:
+            size = 1.0 / ((1.0 + 1.0 / phi) * spread - 1.0)
+            log_total = log(size + mean)
+            choices = lgamma(y + size) - lgamma(size) - log_factorial
+            terms.append(choices + size * (log(size) - log_total) + y * (log_mean - log_total))
+        return terms
+
+    def log_score_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
+        """Return log P(y), natural, averaged over what is believed of phi."""
+        terms = self.log_pmf(mean, y, log_variance)
+        joint = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
+        return _log_sum_exp(joint) - _log_sum_exp(self.log_weights)
+
+    def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> None:
+        """Learn that `y` responses came where `mean` were expected."""
+        terms = self.log_pmf(mean, y, log_variance)
+        keep = self.forgetting
+        joint = [keep * weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
+        highest = max(joint)
+        self.log_weights = [weight - highest for weight in joint]
+        weights = [exp(weight) for weight in self.log_weights]
+        inverse = fsum(weight / phi for weight, phi in zip(weights, self.GRID, strict=True))
+        self.inverse = inverse / fsum(weights)
+
+    def interval(self, mean: float, log_variance: float = 0.0) -> tuple[float, float]:
+        """Return the 90 % predictive interval of a count.
+
+        By the gamma law of the same mean and variance, read between the whole numbers; within one
+        response of the negative binomial's own quantiles for means up to a thousand.
+        """
+        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
+        shape = mean / (1.0 + mean * ((1.0 + self.inverse) * spread - 1.0))
+        low, high = (float(gammaincinv(shape, p)) * mean / shape for p in (0.05, 0.95))
+        return float(max(0, ceil(low - 0.5))), float(max(0, ceil(high - 0.5)))
+
+
+class LogRateRegression(base.Regressor):
+    """Retention by Bayesian linear regression of log((responses + 1/2) / exposure).
+
+    The log rate is linear in the stocks of the three axes at a few half-lives, in reciprocity, the
+    attributes and the kind (Bishop 2006, "Pattern Recognition and Machine Learning", eq. 3.49-3.51
+    and 3.57-3.59, which is river's `BayesianLinearRegression`). An observation weighs the inverse
+    of its variance: 1 / phi beyond Poisson, and 1 / (expected + 1/2) of Poisson.
+
+    Parameters
+    ----------
+    half_lives_days
+        At which half-lives the stocks are read, each one of `stock.HALF_LIVES_DAYS`.
+    kinds_max, attributes_max
+        How many get a coefficient of their own, first come; the covariance takes 8 d^2 bytes.
+    appealers_max
+        How many levels of appealers are kept, the latest; 100 bytes each.
+
+    Examples
+    --------
+    >>> model, stocks = LogRateRegression(), np.zeros(len(HALF_LIVES_DAYS))
+    >>> x = Features(time_days=0.0, appealer="a", kind="k", audience="a", exposure=1000.0,
+    ...     own=stocks, kind_stock=stocks, crowd=stocks, repeat=1, reciprocity=0.0, attributes={})
+    >>> for _ in range(30):
+    ...     model.learn_one(x, 20)
+    >>> tired = Features(**{**x, "kind_stock": stocks + 2.0})
+    >>> for _ in range(30):
+    ...     model.learn_one(tired, 5)
+    >>> forecast = model.forecast_one(tired)
+    >>> 0.2 < forecast.retention < 0.4
+    True
+    """
+
+    STOCK_SD = 0.3  # prior sd of a coefficient of a stock; those of the rest have sd 1
+    INTERCEPT_SD = 10.0
+    APPEALER_SD = 0.7
+    APPEALER_FORGETTING = 0.97  # a residual ages with the coefficients it was taken from
+    LEVEL_SD = 0.15
+    LEVEL_HALF_LIFE_DAYS = 7.0
+    CALIBRATION_PRIOR = 20.0
+
+    def __init__(
+        self,
+        half_lives_days: tuple[float, ...] = (4.0, 16.0, 64.0),
+        kinds_max: int = 24,
+        attributes_max: int = 8,
+        appealers_max: int = 100_000,
+    ) -> None:
+        self.half_lives_days = half_lives_days
+        self.kinds_max = kinds_max
+        self.attributes_max = attributes_max
+        self.appealers_max = appealers_max
+        self._read = [int(np.abs(HALF_LIVES_DAYS - h).argmin()) for h in half_lives_days]
+        self._stock_names = [f"{axis}.{h:g}" for axis in AXES for h in half_lives_days]
+        self._kinds: dict[str, str] = {}
+        self._attributes: dict[str, str] = {}
+        self._regression: Any = linear_model.BayesianLinearRegression(
+            alpha=1, beta=1, smoothing=None
+        )
+        design: Any = self.design
+        self._pipeline: Any = compose.FuncTransformer(design) | self._regression
+        self._appealers: dict[str, tuple[float, float]] = {}
+        self._level = (0.0, 0.0, 0.0)  # sum of weighted residuals, of weights, and when, in days
+        self._calibration = (0.0, 0.0)
+        self.dispersion = Dispersion()
+
+    def design(self, x: Features) -> dict[str, float]:
+        """Return the regression's features, scaled so that every coefficient has prior sd 1."""
+        own, kind_stock, crowd = x["own"], x["kind_stock"], x["crowd"]
+        stocks = [
+            float(axis[i]) * self.STOCK_SD for axis in (own, kind_stock, crowd) for i in self._read
+        ]
+        design = dict(zip(self._stock_names, stocks, strict=True))
+        design["intercept"] = self.INTERCEPT_SD
+        design["reciprocity"] = x.get("reciprocity", 0.0)
+        if (kind := self._kinds.get(x["kind"])) is not None:
+            design[kind] = 1.0
+        for name, value in x.get("attributes", {}).items():
+            if (attribute := self._attributes.get(name)) is not None:
+                design[attribute] = copysign(log1p(abs(value)), value)
+        if not isfinite(sum(design.values())):
+            raise ValueError(f"features: expected finite numbers, got {design}")
+        return design
+
+    def learn_one(self, x: Features, y: float) -> None:  # type: ignore[override]
+        """Learn that the appeal `x` drew `y` responses."""
+        require_count(y)
+        exposure, time_days = require_exposure(x), x["time_days"]
+        eta, variance, _, _ = self._log_rate(x)
+        self._name(x)
+        mean = self._mean(exposure, eta)
+        level, (appealer, appealer_variance) = self._level_at(time_days), self._appealer(x)
+        line = eta - level - appealer
+        noise = self.dispersion.inverse + 1.0 / (mean + 0.5)
+        self.dispersion.learn_one(mean, y, variance)
+        rest = log((y + 0.5) / exposure) - level - appealer
+        self._regression.beta = 1.0 / (noise + appealer_variance)
+        self._pipeline.learn_one(x, rest)
+        # What the line still leaves over once it has learned this (Kalman's gain, in reverse).
+        residual = (rest - line) * (noise + appealer_variance) / (noise + variance)
+        self._learn_appealer(x["appealer"], residual + appealer, 1.0 / noise)
+        self._learn_level(time_days, residual + level, 1.0 / noise)
+        self._calibrate(mean, y)
+
+    def predict_one(self, x: Features) -> float:  # type: ignore[override]
+        """Return the expected responses."""
+        return self._mean(require_exposure(x), self._log_rate(x)[0])
+
+    def forecast_one(self, x: Features) -> Forecast:
+        """Return retention and expected responses with 90 % intervals."""
+        exposure = require_exposure(x)
+        eta, eta_variance, log_retention, variance = self._log_rate(x)
+        # Nobody knows retention better than to 2 % and to a twentieth of the effect.
+        sd = sqrt(variance + (0.05 * log_retention) ** 2 + 0.02**2)
+        low, high = log_retention - NORMAL_95 * sd, log_retention + NORMAL_95 * sd
+        mean = self._mean(exposure, eta)
+        counts = self.dispersion.interval(mean, eta_variance)
+        return Forecast(exp(log_retention), exp(low), exp(high), mean, *counts, sd)
+
+    def log_score_one(self, x: Features, y: float) -> float:
+        """Return the log of the predictive probability of `y` responses (negative binomial)."""
+        require_count(y)
+        eta, variance, _, _ = self._log_rate(x)
+        return self.dispersion.log_score_one(self._mean(require_exposure(x), eta), y, variance)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything learned as plain data; matrices are rows of little-endian doubles."""
+        regression = self._regression
+        return {
+            "schema": 1,
+            "kinds": list(self._kinds),
+            "attributes": list(self._attributes),
+            "names": list(regression._idx),
+            "precision": _to_bytes(regression._ss_arr),
+            "covariance": _to_bytes(regression._ss_inv_arr),
+            "natural_mean": _to_bytes(regression._eta_arr),
+            "beta": float(regression.beta),
+            "appealers": [[name, *level] for name, level in self._appealers.items()],
+            "level": list(self._level),
+            "calibration": list(self._calibration),
+            "phi_log_weights": list(self.dispersion.log_weights),
+            "phi_inverse": self.dispersion.inverse,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, as if never interrupted."""
+        if state["schema"] != 1:
+            raise ValueError(f"log rate regression: expected schema 1, got {state['schema']!r}")
+        regression = self._regression
+        natural_mean = np.frombuffer(state["natural_mean"], dtype="<f8").copy()
+        d = len(natural_mean)
+        regression._idx = {name: i for i, name in enumerate(state["names"])}
+        regression._ss_arr = np.frombuffer(state["precision"], dtype="<f8").reshape(d, d).copy()
+        covariance = np.frombuffer(state["covariance"], dtype="<f8").reshape(d, d)
+        regression._ss_inv_arr = np.array(covariance, order="F")
+        regression._eta_arr, regression._cap, regression._m_dirty = natural_mean, d, True
+        regression.beta = state["beta"]
+        self._kinds = {name: f"kind={name}" for name in state["kinds"]}
+        self._attributes = {name: f"attribute={name}" for name in state["attributes"]}
+        self._appealers = {name: (total, weight) for name, total, weight in state["appealers"]}
+        total, weight, time_days = state["level"]
+        self._level = (total, weight, time_days)
+        observed, expected = state["calibration"]
+        self._calibration = (observed, expected)
+        self.dispersion.log_weights = list(state["phi_log_weights"])
+        self.dispersion.inverse = state["phi_inverse"]
+
+    def _name(self, x: Features) -> None:
+        """Give kinds and attributes not met before a coefficient, while there is room."""
+        if len(self._kinds) < self.kinds_max:
+            self._kinds.setdefault(x["kind"], f"kind={x['kind']}")
+        for name in x.get("attributes", {}):
+            if len(self._attributes) < self.attributes_max:
+                self._attributes.setdefault(name, f"attribute={name}")
+
+    def _log_rate(self, x: Features) -> tuple[float, float, float, float]:
+        """Return mean and variance of the log rate, and of the part of it that the stocks make.
+
+        Read from the posterior itself: river's predictive distribution would seed a random
+        generator at every call, which takes as long as all the rest.
+        """
+        design, regression = self.design(x), self._regression
+        index, d = regression._idx, regression._cap
+        appealer, variance = self._appealer(x)
+        eta = appealer + self._level_at(x["time_days"])
+        if not d:
+            stocks = [design[name] for name in self._stock_names]
+            return eta, self.INTERCEPT_SD**2, 0.0, fsum(value * value for value in stocks)
+        regression._ensure_m()
+        vector = np.zeros(d)
+        for name, value in design.items():
+            if name in index:
+                vector[index[name]] = value
+        line = vector * regression._m_arr
+        eta, variance = (
+            eta + float(line.sum()),
+            variance + _quadratic(regression._ss_inv_arr, vector),
+        )
+        vector[len(self._stock_names) :] = 0.0  # the stocks come first in every design
+        stocks_variance = _quadratic(regression._ss_inv_arr, vector)
+        log_retention = float(line[: len(self._stock_names)].sum())
+        return eta, variance, log_retention, stocks_variance
+
+    def _mean(self, exposure: float, eta: float) -> float:
+        factor = self._calibration_factor()
+        return factor * exp(min(max(eta + log(exposure), -30.0), 30.0))
+
+    def _appealer(self, x: Features) -> tuple[float, float]:
+        """Return the log level of an appealer and its variance."""
+        total, weight = self._appealers.get(x["appealer"], (0.0, 0.0))
+        precision = weight + self.APPEALER_SD**-2
+        return total / precision, 1.0 / precision
+
+    def _level_at(self, time_days: float) -> float:
+        total, weight, then_days = self._level
+        decay = exp2(-max(0.0, time_days - then_days) / self.LEVEL_HALF_LIFE_DAYS)
+        return total * decay / (weight * decay + self.LEVEL_SD**-2)
+
+    def _learn_appealer(self, appealer: str, log_level: float, weight: float) -> None:
+        """Learn a log level seen of an appealer, kept last; the one not heard of longest may go."""
+        total, weights = self._appealers.pop(appealer, (0.0, 0.0))
+        keep = self.APPEALER_FORGETTING
+        self._appealers[appealer] = (keep * total + weight * log_level, keep * weights + weight)
+        if len(self._appealers) > self.appealers_max:
+            del self._appealers[next(iter(self._appealers))]
+
+    def _learn_level(self, time_days: float, log_level: float, weight: float) -> None:
+        total, weights, then_days = self._level
+        now_days = max(then_days, time_days)
+        keep = exp2((then_days - now_days) / self.LEVEL_HALF_LIFE_DAYS)
+        self._level = (keep * total + weight * log_level, keep * weights + weight, now_days)
+
+    def _calibration_factor(self) -> float:
+        observed, expected = self._calibration
+        return (observed + self.CALIBRATION_PRIOR) / (expected + self.CALIBRATION_PRIOR)
+
+    def _calibrate(self, mean: float, y: float) -> None:
+        """Learn by what factor exp(E log) falls short of the mean, each count by its precision."""
+        observed, expected = self._calibration
+        weight = 1.0 / (1.0 + mean * self.dispersion.inverse)
+        keep, expected_now = self.dispersion.forgetting, mean / self._calibration_factor()
+        self._calibration = (keep * observed + weight * y, keep * expected + weight * expected_now)
+
+
+def _log_sum_exp(terms: list[float]) -> float:
+    highest = max(terms)
+    return highest + log(fsum(exp(term - highest) for term in terms))
+
+
+def _quadratic(covariance: NDArray[np.float64], vector: NDArray[np.float64]) -> float:
+    return max(0.0, float(vector @ (covariance @ vector)))
+
+
+def _to_bytes(array: NDArray[np.float64]) -> bytes:
+    return np.ascontiguousarray(array, dtype="<f8").tobytes()
