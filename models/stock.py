@@ -1,8 +1,9 @@
 """Exposure stocks (adstock): how much of the earlier appeals on an axis is still felt.
 
-The stock at time t is the sum over the earlier appeals j of 2^(-(t - t_j) / h), h the half-life (Broadbent 1979, "One way TV
-advertisements work", Journal of the Market Research Society 21(3); the geometric adstock with its decay written as a
-half-life). Half-lives are learned, so every stock is kept on a grid of them.
+The stock at time t is the sum over the earlier appeals j of 2^(-(t - t_j) / h), h the half-life
+(Broadbent 1979, "One way TV advertisements work", Journal of the Market Research Society 21(3); the
+geometric adstock with its decay written as a half-life). Half-lives are learned, so every stock is
+kept on a grid of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 __all__ = ["HALF_LIVES_DAYS", "Stock", "axis_names"]
 
-# Six a factor of four, 1 to 128 days: linear interpolation of S between neighbours is then off by less than 1 %.
+# Six a factor of four, 1 to 128 days: linear interpolation of S between neighbours is then off by
+# less than 1 %.
 HALF_LIVES_DAYS: NDArray[np.float64] = np.geomspace(1.0, 128.0, 22)
 MILLISECONDS_A_DAY = 86_400_000.0
 axis_names = ("own", "kind", "crowd")

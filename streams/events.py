@@ -1,7 +1,9 @@
-"""Events that come in, messages between the two stages, and facts that go out: frozen, plain, timeless.
+"""Events that come in, messages between the two stages, and facts that go out: frozen, plain,
+timeless.
 
-Times are integer milliseconds since 1970-01-01 UTC, event time, and say so in their names. Strings that come from users
-(appealer, kind, audience, community, responder) are at most 256 characters; the codec has seen to that.
+Times are integer milliseconds since 1970-01-01 UTC, event time, and say so in their names. Strings
+that come from users (appealer, kind, audience, community, responder) are at most 256 characters;
+the codec has seen to that.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Appeal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """What somebody did because of an appeal; `count` of them in one event, `exit` where it costs instead of brings."""
+    """What somebody did because of an appeal; `count` of them in one event, `exit` where it costs
+    instead of brings.
+    """
 
     appeal_id: str
     time_ms: int
@@ -71,11 +75,13 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint"):
-    """Collector to learner: an open appeal has reached an age, and every response younger than that is in.
+    """Collector to learner: an open appeal has reached an age, and every response younger than that
+    is in.
 
-    `bin_start` is the first age bin reported, `counts` the responses by bin from there on (exits apart), `responses`
-    and `exits` the totals so far. At the horizon (`final`) it carries what is only worth sending once: the responses by
-    age slot (pairs of slot and count; models.surge) and the sampled responders' hashes (for reciprocity).
+    `bin_start` is the first age bin reported, `counts` the responses by bin from there on (exits
+    apart), `responses` and `exits` the totals so far. At the horizon (`final`) it carries what is
+    only worth sending once: the responses by age slot (pairs of slot and count; models.surge) and
+    the sampled responders' hashes (for reciprocity).
     """
 
     time_ms: int
@@ -92,7 +98,9 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint"):
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A fact: what an appeal still gets of a first appeal's response, said at a stage. `expected*` in responses."""
+    """A fact: what an appeal still gets of a first appeal's response, said at a stage. `expected*`
+    in responses.
+    """
 
     community: str
     appeal_id: str

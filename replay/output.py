@@ -1,0 +1,76 @@
+"""The files a replay writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import msgspec
+
+from streams.codec import encode_fact
+from streams.events import Estimate, Level, Rejected, Verdict
+from streams.learner import Fact
+from streams.settings import ConfigError
+
+__all__ = ["FILES", "Output"]
+
+FILES = {
+    Verdict: "verdicts.jsonl",
+    Estimate: "estimates.jsonl",
+    Level: "level.jsonl",
+    Rejected: "rejects.jsonl",
+}
+
+
+class Output:
+    """Writes facts as they come, one file a type, into a folder of its own; `summary.json` last.
+
+    Parameters
+    ----------
+    folder
+        Made if absent; the files of an earlier replay in it are replaced. None: nothing is written.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._files: dict[type, BinaryIO] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Output:
+        if self.folder is None:
+            return self
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for kind, name in FILES.items():
+                path = self.folder / name
+                self._files[kind] = self._stack.enter_context(path.open("wb"))
+        except OSError as error:
+            self._stack.close()
+            raise ConfigError(f"{self.folder}: expected a folder to write to: {error}") from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def write(self, facts: Iterable[Fact], rejects: Iterable[Rejected]) -> None:
+        """Append facts and rejects, a line each."""
+        if not self._files:
+            return
+        for fact in facts:
+            self._files[type(fact)].write(encode_fact(fact) + b"\n")
+        for reject in rejects:
+            self._files[Rejected].write(msgspec.json.encode(reject) + b"\n")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a whole file."""
+        if self.folder is not None:
+            text = msgspec.json.format(msgspec.json.encode(content), indent=2)
+            (self.folder / name).write_bytes(text + b"\n")

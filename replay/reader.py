@@ -1,0 +1,129 @@
+"""Canonical JSON lines into blocks of events: plain, gzip or zstd, several files at once, or
+standard input.
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heapreplace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from streams.codec import EVENT_BYTES_MAX, BadEvent, decode_event, rejected
+from streams.collector import Block
+from streams.events import Rejected
+from streams.settings import ConfigError
+
+__all__ = ["merge_sources", "read_lines", "source_names"]
+
+CHUNK_BYTES = 1 << 20
+_UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+
+
+def source_names(paths: Sequence[str]) -> list[str]:
+    """Return what to call each input in rejects: its path, or "stdin" for "-".
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing or named twice.
+    """
+    for path in paths:
+        if path != "-" and not Path(path).is_file():
+            raise ConfigError(f"{path}: expected a file of events, found none there")
+    names = ["stdin" if path == "-" else path for path in paths]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"events: expected every file once, got {names}")
+    return names
+
+
+def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> Iterator[Block]:
+    """Read one file of events, or standard input for "-".
+
+    `on_bytes` hears how many bytes of the file (compressed, if it is) have been read. A file that
+    breaks off (cut gzip, read error) ends with a reject that says so.
+    """
+    name = "stdin" if path == "-" else path
+    line = 1
+    try:
+        with _open(path) as (raw, plain):
+            for lines in _split(plain):
+                yield _block(name, line, lines)
+                line += len(lines)
+                on_bytes(raw.tell() if raw.seekable() else 0)
+    except _UNREADABLE as error:
+        yield Block(name, [line], [Rejected(name, line, "unreadable", None, str(error)[:500])])
+
+
+class _open:
+    """Both the raw file, for progress, and its decompressed stream."""
+
+    def __init__(self, path: str) -> None:
+        self.raw = cast(BinaryIO, sys.stdin.buffer if path == "-" else open(path, "rb"))
+
+    def __enter__(self) -> tuple[BinaryIO, BinaryIO]:
+        magic = self.raw.peek(4)[:4] if hasattr(self.raw, "peek") else b""
+        if magic[:2] == b"\x1f\x8b":
+            return self.raw, cast(BinaryIO, gzip.GzipFile(fileobj=self.raw, mode="rb"))
+        if magic == b"\x28\xb5\x2f\xfd":
+            reader = zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True)
+            return self.raw, cast(BinaryIO, reader)
+        return self.raw, self.raw
+
+    def __exit__(self, *error: object) -> None:
+        if self.raw is not sys.stdin.buffer:
+            self.raw.close()
+
+
+def _split(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """Cut into lines, a chunk's worth at a time. Of a line beyond the limit only the beginning is
+    kept.
+    """
+    rest = b""
+    while chunk := stream.read(CHUNK_BYTES):
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > EVENT_BYTES_MAX + 1:
+            rest = rest[: EVENT_BYTES_MAX + 1]
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _block(source: str, first_line: int, lines: list[bytes]) -> Block:
+    numbers: list[int] = []
+    events = []
+    for number, line in enumerate(lines, start=first_line):
+        if line.isspace() or not line:
+            continue
+        numbers.append(number)
+        try:
+            if len(line) > EVENT_BYTES_MAX:
+                raise BadEvent("too_long", None)
+            events.append(decode_event(line))
+        except BadEvent as error:
+            events.append(rejected(source, number, error, line))
+    return Block(source, numbers, events)
+
+
+def merge_sources(sources: dict[str, Iterator[Block]]) -> Iterator[tuple[str, Block | None]]:
+    """Read several sources so that none runs far ahead of the others in event time.
+
+    Yields (source, block), and (source, None) once a source has ended.
+    """
+    queue = [(-(1 << 62), name) for name in sources]
+    heapify(queue)
+    while queue:
+        newest_ms, name = queue[0]
+        block = next(sources[name], None)
+        yield name, block
+        if block is None:
+            heappop(queue)
+        else:
+            times = (e.time_ms for e in block.events if not isinstance(e, Rejected))
+            heapreplace(queue, (max(newest_ms, max(times, default=newest_ms)), name))

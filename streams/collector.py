@@ -1,0 +1,468 @@
+"""First stage: joins responses to open appeals and counts them by age. One collector a partition.
+
+It carries all the volume, so a response costs a look-up and two additions. Counting commutes: until
+the watermark passes a checkpoint, the order of arrival leaves no trace. What does not commute
+(which of two events with one id counts) is decided by the events themselves, never by which came
+first.
+
+The watermark W of a collector is the least over its sources of (newest event time - allowed
+lateness): every event earlier than W has come. An appeal opens when W passes its time, so until
+then its responses are *held*, like those whose appeal has not come at all; a checkpoint is taken
+when W reaches it. Ids of closed appeals are remembered for one horizon more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from zlib import crc32
+
+import msgspec
+
+from models.ages import AgeGrid
+from streams.events import Appeal, Checkpoint, Opened, Rejected, Response, Tick
+from streams.settings import Settings
+
+__all__ = ["Block", "Collector", "CollectorState"]
+
+_END_OF_TIME_MS = 1 << 62
+_ANY_HASH = 1 << 32
+MICROS = 1_000_000
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Events of one source in the order they stood there, each with its line, row or offset
+    (ascending).
+    """
+
+    source: str
+    lines: Sequence[int]
+    events: Sequence[Appeal | Response | Tick | Rejected]
+
+
+class Source(msgspec.Struct):
+    """What has been read of a source: redelivery of anything before `next_line` changes nothing."""
+
+    next_line: int = 0
+    newest_ms: int = -_END_OF_TIME_MS
+    finished: bool = False
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A response that waits for its appeal to open."""
+
+    source: str
+    line: int
+    response: Response
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """An appeal that waits for the watermark to pass it."""
+
+    source: str
+    line: int
+    appeal: Appeal
+
+    def key(self) -> tuple[int, bytes]:
+        """Order duplicates: the least counts, whichever came first."""
+        return self.appeal.time_ms, msgspec.json.encode(self.appeal, order="sorted")
+
+
+class OpenAppeal(msgspec.Struct):
+    """An appeal that draws responses. `bins` and `slots` count by age; `counted` are those with an
+    id of their own.
+    """
+
+    appeal_id: str
+    community: str
+    time_ms: int
+    bins: list[int]
+    slots: dict[int, int] = {}
+    responses: int = 0
+    exits: int = 0
+    value_micros: int = 0
+    step: int = 0
+    bins_sent: int = 0
+    responses_sent: int = 0
+    responders: list[int] = []
+    responder_below: int = _ANY_HASH
+    counted: dict[str, Held] = {}
+
+
+class CollectorState(msgspec.Struct):
+    """Everything a collector knows, as plain data."""
+
+    sources: dict[str, Source] = {}
+    pending: dict[str, Pending] = {}
+    opened: dict[str, OpenAppeal] = {}
+    closed: dict[str, int] = {}
+    held: dict[str, list[Held]] = {}
+    held_count: int = 0
+    fates: dict[str, int] = {}
+
+
+class Collector:
+    """Joins, counts, and says when an appeal opened, how it stood at an age, and what was rejected.
+
+    Parameters
+    ----------
+    settings
+        The horizon, the allowed lateness and the limits.
+    state
+        A state to go on from; it is taken over, not copied.
+    """
+
+    def __init__(self, settings: Settings, state: CollectorState | None = None) -> None:
+        self.settings = settings
+        self.grid = AgeGrid(settings.horizon_ms)
+        self.state = state or CollectorState()
+        self.messages: list[Opened | Checkpoint] = []
+        self.rejects: list[Rejected] = []
+        self._bin_of_slot = _bins_by_slot(self.grid)
+        self._horizon_ms = settings.horizon_ms
+        self._lateness_ms = settings.allowed_lateness_ms
+        self._agenda: list[tuple[int, int, str]] = []
+        self._restore_agenda()
+
+    # What comes in.
+
+    def declare(self, source: str) -> None:
+        """Say that events of `source` will come, so that the watermark waits for them."""
+        self.state.sources.setdefault(source, Source())
+
+    def finish(self, source: str) -> None:
+        """Say that `source` has ended. When all have, the watermark passes the newest event."""
+        self.state.sources[source].finished = True
+        self._advance()
+
+    def watermark_ms(self) -> int:
+        """Return W: every event earlier than this has come."""
+        live = [source for source in self.state.sources.values() if not source.finished]
+        if live:
+            return min(source.newest_ms for source in live) - self._lateness_ms
+        return max((s.newest_ms for s in self.state.sources.values()), default=-_END_OF_TIME_MS) + 1
+
+    def receive(self, block: Block) -> None:
+        """Apply a block. What was applied before (by line or offset) is counted as redelivered."""
+        self.declare(block.source)
+        source = self.state.sources[block.source]
+        start = bisect_left(block.lines, source.next_line)
+        self._count("redelivered", start)
+        if start == len(block.lines):
+            return
+        self._apply(source, block, start)
+        source.next_line = block.lines[-1] + 1
+
+    def _apply(self, source: Source, block: Block, start: int) -> None:
+        """The hot loop: about a microsecond a response, whatever else is going on."""
+        opened = self.state.opened
+        bin_of_slot = self._bin_of_slot
+        fine_ms, coarse_from_ms = self.grid.fine_ms, self.grid.coarse_from_ms
+        fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
+        horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
+        newest_ms, due_ms = source.newest_ms, self._due_ms()
+        responses = 0
+        lines, events = block.lines, block.events
+        for index in range(start, len(events)):
+            event = events[index]
+            if type(event) is Response:
+                time_ms = event.time_ms
+                if time_ms > newest_ms:
+                    source.newest_ms = newest_ms = time_ms
+                    if time_ms - lateness_ms >= due_ms:
+                        self._advance()
+                        due_ms = self._due_ms()
+                elif time_ms + lateness_ms < newest_ms and time_ms < self.watermark_ms():
+                    self._reject(block, index, "late", "time")
+                    continue
+                appeal = opened.get(event.appeal_id)
+                if appeal is None:
+                    self._hold(Held(block.source, lines[index], event))
+                    due_ms = self._due_ms()
+                    continue
+                age_ms = time_ms - appeal.time_ms
+                if 0 <= age_ms < horizon_ms and not event.exit and event.response_id is None:
+                    slot = (
+                        age_ms // fine_ms
+                        if age_ms < coarse_from_ms
+                        else fine_slots + (age_ms - coarse_from_ms) // coarse_ms
+                    )
+                    count = event.count
+                    appeal.bins[bin_of_slot[slot]] += count
+                    appeal.slots[slot] = appeal.slots.get(slot, 0) + count
+                    responses += 1
+                    if event.responder is not None:
+                        hashed = crc32(event.responder.encode())
+                        if hashed < appeal.responder_below:
+                            self._sample(appeal, hashed)
+                    if event.value is not None:
+                        appeal.value_micros += round(event.value * MICROS)
+                else:
+                    self._count_apart(appeal, Held(block.source, lines[index], event))
+            else:
+                self._apply_other(source, block, index)
+                newest_ms, due_ms = source.newest_ms, self._due_ms()
+        self._count("responses", responses)
+
+    def _apply_other(self, source: Source, block: Block, index: int) -> None:
+        event = block.events[index]
+        if isinstance(event, Rejected):
+            self._count(event.reason, 1)
+            self.rejects.append(event)
+            return
+        if event.time_ms < self.watermark_ms():
+            if isinstance(event, Tick):
+                self._count("ticks", 1)
+            else:
+                known = self._is_known(event.appeal_id, event.time_ms)
+                self._reject(block, index, "duplicate" if known else "late", "time")
+            return
+        if isinstance(event, Appeal):
+            self._await(Pending(block.source, block.lines[index], event))
+        else:
+            self._count("ticks", 1)
+        self._see(source, event)
+
+    def _see(self, source: Source, event: Appeal | Response | Tick) -> None:
+        if event.time_ms > source.newest_ms:
+            source.newest_ms = event.time_ms
+            self._advance()
+
+    # Appeals.
+
+    def _is_known(self, appeal_id: str, time_ms: int) -> bool:
+        opened = self.state.opened.get(appeal_id)
+        since_ms = opened.time_ms if opened is not None else self.state.closed.get(appeal_id)
+        return since_ms is not None and time_ms < since_ms + 2 * self._horizon_ms
+
+    def _await(self, new: Pending) -> None:
+        state, appeal = self.state, new.appeal
+        if self._is_known(appeal.appeal_id, appeal.time_ms):
+            self._reject_at(new.source, new.line, appeal, "duplicate", "appeal_id")
+            return
+        other = state.pending.get(appeal.appeal_id)
+        if other is not None:
+            new, loser = sorted((new, other), key=Pending.key)
+            self._reject_at(loser.source, loser.line, loser.appeal, "duplicate", "appeal_id")
+        elif len(state.pending) + len(state.opened) >= self.settings.open_appeals_max:
+            self._reject_at(new.source, new.line, appeal, "over_limit", "appeal_id")
+            return
+        state.pending[appeal.appeal_id] = new
+        self._plan(new.appeal.time_ms + 1, _OPEN, appeal.appeal_id)
+
+    def _open(self, appeal_id: str, due_ms: int) -> None:
+        waiting = self.state.pending.get(appeal_id)
+        if waiting is None or waiting.appeal.time_ms + 1 != due_ms:
+            return  # replaced by a duplicate that counts before it, and planned anew
+        appeal = self.state.pending.pop(appeal_id).appeal
+        self.state.closed.pop(appeal_id, None)
+        opened = OpenAppeal(appeal_id, appeal.community, appeal.time_ms, [0] * self.grid.bins)
+        self.state.opened[appeal_id] = opened
+        self._count("appeals", 1)
+        self.messages.append(Opened(appeal.time_ms, appeal))
+        self._plan_step(opened)
+        for held in self.state.held.pop(appeal_id, ()):
+            self.state.held_count -= 1
+            self._count_apart(opened, held)
+
+    def _plan_step(self, appeal: OpenAppeal) -> None:
+        age_ms = self.grid.edges_ms[self.grid.checkpoints[appeal.step] - 1]
+        self._plan(appeal.time_ms + age_ms, _CHECK, appeal.appeal_id)
+
+    def _check(self, appeal_id: str, due_ms: int) -> None:
+        appeal = self.state.opened[appeal_id]
+        bins = self.grid.checkpoints[appeal.step]
+        final = bins == self.grid.bins
+        counts = appeal.bins[appeal.bins_sent : bins]
+        appeal.responses_sent += sum(counts)
+        self.messages.append(
+            Checkpoint(
+                due_ms,
+                appeal_id,
+                appeal.community,
+                appeal.bins_sent,
+                counts,
+                appeal.responses_sent,
+                appeal.exits,
+                appeal.value_micros,
+                final,
+                sorted(appeal.slots.items()) if final else [],
+                self._responders(appeal) if final else [],
+            )
+        )
+        if final:
+            del self.state.opened[appeal_id]
+            self.state.closed[appeal_id] = appeal.time_ms
+            self._plan(appeal.time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
+        else:
+            appeal.bins_sent = bins
+            appeal.step += 1
+            self._plan_step(appeal)
+
+    def _forget(self, appeal_id: str, due_ms: int) -> None:
+        if self.state.closed.get(appeal_id, due_ms) + 2 * self._horizon_ms == due_ms:
+            del self.state.closed[appeal_id]
+
+    # Responses out of the ordinary.
+
+    def _hold(self, held: Held) -> None:
+        state, response = self.state, held.response
+        closed_ms = state.closed.get(response.appeal_id)
+        if closed_ms is not None and 0 <= response.time_ms - closed_ms < 2 * self._horizon_ms:
+            self._reject_held(held, "after_horizon", "time")
+        elif state.held_count >= self.settings.held_responses_max:
+            self._reject_held(held, "over_limit", "appeal_id")
+        else:
+            state.held.setdefault(response.appeal_id, []).append(held)
+            state.held_count += 1
+            self._plan(response.time_ms + 1, _EXPIRE, response.appeal_id)
+
+    def _expire(self, appeal_id: str, due_ms: int) -> None:
+        waiting = self.state.held.get(appeal_id)
+        if waiting is None:
+            return
+        kept = [held for held in waiting if held.response.time_ms >= due_ms]
+        for held in waiting:
+            if held.response.time_ms < due_ms:
+                self.state.held_count -= 1
+                self._reject_held(held, "unknown_appeal", "appeal_id")
+        if kept:
+            self.state.held[appeal_id] = kept
+        else:
+            del self.state.held[appeal_id]
+
+    def _count_apart(self, appeal: OpenAppeal, held: Held) -> None:
+        """Count a response that was held, has an id, is an exit, or lies outside its time."""
+        age_ms = held.response.time_ms - appeal.time_ms
+        if age_ms < 0:
+            self._reject_held(held, "unknown_appeal", "appeal_id")
+        elif age_ms >= 2 * self._horizon_ms:
+            self._hold(held)
+        elif age_ms >= self._horizon_ms:
+            self._reject_held(held, "after_horizon", "time")
+        elif held.response.response_id is None:
+            self._add(appeal, held.response, +1)
+            self._sample_responder(appeal, held.response)
+        else:
+            self._count_once(appeal, held)
+
+    def _count_once(self, appeal: OpenAppeal, new: Held) -> None:
+        """Of several responses with one id the least counts: decided by what they say, not by
+        arrival.
+        """
+        identity = new.response.response_id or ""
+        other = appeal.counted.get(identity)
+        if other is not None:
+            if _order(other.response) <= _order(new.response):
+                self._reject_held(new, "duplicate", "response_id")
+                return
+            self._add(appeal, other.response, -1)
+            self._reject_held(other, "duplicate", "response_id")
+        appeal.counted[identity] = new
+        self._add(appeal, new.response, +1)
+
+    def _add(self, appeal: OpenAppeal, response: Response, sign: int) -> None:
+        count = sign * response.count
+        if response.exit:
+            appeal.exits += count
+            self._count("exits", sign)
+            return
+        slot = self.grid.slot(response.time_ms - appeal.time_ms)
+        appeal.bins[self._bin_of_slot[slot]] += count
+        appeal.slots[slot] = appeal.slots.get(slot, 0) + count
+        if not appeal.slots[slot]:
+            del appeal.slots[slot]
+        if response.value is not None:
+            appeal.value_micros += sign * round(response.value * MICROS)
+        self._count("responses", sign)
+
+    def _sample_responder(self, appeal: OpenAppeal, response: Response) -> None:
+        if response.responder is not None and not response.exit:
+            hashed = crc32(response.responder.encode())
+            if hashed < appeal.responder_below:
+                self._sample(appeal, hashed)
+
+    def _sample(self, appeal: OpenAppeal, hashed: int) -> None:
+        """Keep the responders with the least hashes (bottom-k; Cohen and Kaplan 2007, PODC)."""
+        kept = appeal.responders
+        index = bisect_left(kept, hashed)
+        if index < len(kept) and kept[index] == hashed:
+            return
+        insort(kept, hashed)
+        if len(kept) > self.settings.responders_sampled:
+            kept.pop()
+            appeal.responder_below = kept[-1]
+
+    def _responders(self, appeal: OpenAppeal) -> list[int]:
+        """Return the sample, now that it is certain which of the responses with ids count."""
+        for identity in sorted(appeal.counted):
+            self._sample_responder(appeal, appeal.counted[identity].response)
+        return appeal.responders
+
+    # Time.
+
+    def _plan(self, due_ms: int, what: int, appeal_id: str) -> None:
+        heappush(self._agenda, (due_ms, what, appeal_id))
+
+    def _due_ms(self) -> int:
+        return self._agenda[0][0] if self._agenda else _END_OF_TIME_MS
+
+    def _advance(self) -> None:
+        watermark_ms = self.watermark_ms()
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= watermark_ms:
+            due_ms, what, appeal_id = heappop(agenda)
+            _DOES[what](self, appeal_id, due_ms)
+
+    def _restore_agenda(self) -> None:
+        """The agenda follows from the state, so it is not in the snapshot."""
+        state = self.state
+        for appeal_id, pending in state.pending.items():
+            self._plan(pending.appeal.time_ms + 1, _OPEN, appeal_id)
+        for opened in state.opened.values():
+            self._plan_step(opened)
+        for appeal_id, time_ms in state.closed.items():
+            self._plan(time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
+        for appeal_id, waiting in state.held.items():
+            for held in waiting:
+                self._plan(held.response.time_ms + 1, _EXPIRE, appeal_id)
+
+    # Fates.
+
+    def _count(self, fate: str, number: int) -> None:
+        self.state.fates[fate] = self.state.fates.get(fate, 0) + number
+
+    def _reject(self, block: Block, index: int, reason: str, field: str) -> None:
+        event = block.events[index]
+        self._reject_at(block.source, block.lines[index], event, reason, field)
+
+    def _reject_held(self, held: Held, reason: str, field: str) -> None:
+        self._reject_at(held.source, held.line, held.response, reason, field)
+
+    def _reject_at(
+        self, source: str, line: int, event: msgspec.Struct, reason: str, field: str
+    ) -> None:
+        self._count(reason, 1)
+        text = msgspec.json.encode(event).decode()
+        self.rejects.append(Rejected(source, line, reason, field, text))
+
+
+# What is planned, in the order in which it happens at one moment: an appeal opens before its held
+# responses expire.
+_OPEN, _EXPIRE, _CHECK, _FORGET = range(4)
+_DOES = {
+    _OPEN: Collector._open,
+    _EXPIRE: Collector._expire,
+    _CHECK: Collector._check,
+    _FORGET: Collector._forget,
+}
+
+
+def _order(response: Response) -> tuple[int, bytes]:
+    return response.time_ms, msgspec.json.encode(response)
+
+
+def _bins_by_slot(grid: AgeGrid) -> list[int]:
+    edges = grid.edges_slot
+    return [bisect_left(edges, slot + 1) for slot in range(grid.slots)]

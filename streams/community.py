@@ -1,0 +1,224 @@
+"""One community: its open appeals and its models. Messages in event-time order in, facts out.
+
+An appeal is judged three times: when it is put, before any of its responses (`prior`); at the first
+checkpoint at which about half of them should be in (`early`); and at the horizon (`final`). It is
+learned from once, as soon as nearly all are in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from models.completion import Completion
+from models.retention import PooledRetention
+
+from models.ages import AgeGrid
+from models.forecast import Features, Forecast
+from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
+from streams.exposure import Exposure, ExposureState, Felt
+from streams.recent import Recent
+from streams.reciprocity import Reciprocity, ReciprocityState
+from streams.settings import Settings
+
+__all__ = ["Ask", "Community", "CommunityState"]
+
+DAY_MS = 86_400_000
+WEEK_MS = 7 * DAY_MS
+EARLY_SHARE = 0.5
+# What comes later than this is too little to wait for: at 95 % the interval is that of the whole.
+LEARNING_SHARE = 0.95
+
+
+class Ask(msgspec.Struct):
+    """An appeal while it draws responses. `stocks`: own, kind, crowd, as little-endian doubles."""
+
+    appeal: Appeal
+    stocks: bytes
+    repeat: int
+    kind_repeat: int
+    reciprocity: float
+    bins: list[int] = []
+    responses: int = 0
+    bins_cut: int | None = None
+    early: bool = False
+    learned: bool = False
+
+    def features(self, completion: float) -> Features:
+        """Return what the models see when a share `completion` of the responses has had time to
+        come.
+        """
+        appeal = self.appeal
+        own, kind_stock, crowd = np.frombuffer(self.stocks, dtype="<f8").reshape(3, -1)
+        return Features(
+            time_days=appeal.time_ms / DAY_MS,
+            appealer=appeal.appealer,
+            kind=appeal.kind,
+            audience=appeal.audience,
+            exposure=appeal.reach * completion,
+            own=own,
+            kind_stock=kind_stock,
+            crowd=crowd,
+            repeat=self.repeat,
+            reciprocity=self.reciprocity,
+            attributes=appeal.attributes,
+        )
+
+
+class CommunityState(msgspec.Struct):
+    """Everything learned in a community, as plain data."""
+
+    asks: dict[str, Ask]
+    latest: dict[str, str]
+    exposure: ExposureState
+    reciprocity: ReciprocityState
+    level_week: int
+    retention: dict[str, Any]
+    completion: dict[str, Any]
+
+
+class Community:
+    """Learns from one community's messages and says what it makes of each appeal and series.
+
+    Parameters
+    ----------
+    name, settings
+        The community; thresholds and limits.
+    facts
+        Where facts go, in event-time order.
+    state
+        A state to go on from.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        facts: list[Estimate | Verdict | Level],
+        state: CommunityState | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.facts = facts
+        self.grid = AgeGrid(settings.horizon_ms)
+        self.model = PooledRetention()
+        self.completion = Completion(self.grid)
+        self.asks: dict[str, Ask] = {} if state is None else state.asks
+        self._latest: Recent[str, str] = Recent(settings.audiences_max, str)
+        for key, appeal_id in ({} if state is None else state.latest).items():
+            self._latest[key] = appeal_id
+        self._level_week = -1 if state is None else state.level_week
+        self.exposure = Exposure(
+            settings.audiences_max, settings.appealers_max, state and state.exposure
+        )
+        self.reciprocity = Reciprocity(settings.responders_max, state and state.reciprocity)
+        if state is not None:
+            self.model.restore(state.retention)
+            self.completion.restore(state.completion)
+
+    def apply(self, message: Opened | Checkpoint) -> None:
+        """Learn from a message, which must not be earlier than the last."""
+        if isinstance(message, Opened):
+            self._open(message.appeal)
+        else:
+            self._check(message)
+
+    def _open(self, appeal: Appeal) -> None:
+        self._say_level(appeal.time_ms)
+        felt = self.exposure.feel(appeal)
+        ask = self._ask(appeal, felt)
+        if self.settings.until_next_appeal:
+            self._cut_previous(appeal)
+        self.asks[appeal.appeal_id] = ask
+        forecast = self.model.forecast_one(ask.features(1.0))
+        self._say_estimate(ask, "prior", appeal.time_ms, forecast)
+
+    def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
+        stocks = np.concatenate((felt.own, felt.kind, felt.crowd)).astype("<f8").tobytes()
+        reciprocity = self.reciprocity.of(appeal.appealer, appeal.time_ms)
+        return Ask(appeal, stocks, felt.repeat, felt.kind_repeat, reciprocity)
+
+    def _cut_previous(self, appeal: Appeal) -> None:
+        """The audience's next appeal ends the last one: count that up to the last bin before."""
+        key = f"{len(appeal.appealer)}:{appeal.appealer}{appeal.audience}"
+        previous = self.asks.get(self._latest.get(key) or "")
+        self._latest[key] = appeal.appeal_id
+        if previous is not None and previous.appeal.time_ms < appeal.time_ms:
+            age_ms = appeal.time_ms - previous.appeal.time_ms
+            previous.bins_cut = sum(edge <= age_ms for edge in self.grid.edges_ms)
+
+    def _check(self, message: Checkpoint) -> None:
+        ask = self.asks.get(message.appeal_id)
+        if ask is None:
+            return
+        before = ask.responses
+        ask.bins += message.counts
+        bins = len(ask.bins) if ask.bins_cut is None else min(len(ask.bins), ask.bins_cut)
+        ask.responses = sum(ask.bins[:bins])
+        kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
+        fresh = ask.bins[message.bin_start : bins]
+        if fresh:
+            self.completion.learn_one(kind, time_ms, message.bin_start, fresh, before)
+        share = self.completion.share(kind, time_ms, bins) if bins else 0.0
+        if not ask.early and share >= EARLY_SHARE and not message.final:
+            self._judge_early(ask, message.time_ms, share)
+        ended = message.final or (ask.bins_cut is not None and len(ask.bins) >= ask.bins_cut)
+        if not ask.learned and (ended or share >= LEARNING_SHARE):
+            self._learn(ask, share)
+        if message.final:
+            self._close(ask, message)
+
+    def _judge_early(self, ask: Ask, time_ms: int, share: float) -> None:
+        ask.early = True
+        forecast = self.model.forecast_given(ask.features(1.0), ask.responses, share)
+        self._say_estimate(ask, "early", time_ms, forecast)
+
+    def _learn(self, ask: Ask, share: float) -> None:
+        ask.learned = True
+        if share > 0.0:  # an appeal cut off at once has shown nothing
+            self.model.learn_one(ask.features(share), ask.responses)
+
+    def _close(self, ask: Ask, message: Checkpoint) -> None:
+        del self.asks[ask.appeal.appeal_id]
+        forecast = self.model.forecast_one(ask.features(1.0))
+        self._say_estimate(ask, "final", message.time_ms, forecast)
+        appealer = ask.appeal.appealer
+        self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)
+
+    def _say_estimate(self, ask: Ask, stage: str, time_ms: int, forecast: Forecast) -> None:
+        self.facts.append(
+            Estimate(
+                self.name,
+                ask.appeal.appeal_id,
+                stage,
+                time_ms,
+                forecast.retention,
+                forecast.low,
+                forecast.high,
+                forecast.mean,
+                forecast.mean_low,
+                forecast.mean_high,
+                ask.responses,
+            )
+        )
+
+    def _say_level(self, time_ms: int) -> None:
+        """Once a week, at its start (Thursdays, as 1970 began), while there are appeals."""
+        week = time_ms // WEEK_MS
+        if week > self._level_week >= 0:
+            start_ms = week * WEEK_MS
+            self.facts.append(Level(start_ms, self.name, *self.model.level_now(start_ms / DAY_MS)))
+        self._level_week = max(week, self._level_week)
+
+    def state(self) -> CommunityState:
+        """Return everything learned as plain data."""
+        return CommunityState(
+            asks=self.asks,
+            latest=dict(self._latest.items()),
+            exposure=self.exposure.state(),
+            reciprocity=self.reciprocity.state(),
+            level_week=self._level_week,
+            retention=self.model.state(),
+            completion=self.completion.state(),
+        )

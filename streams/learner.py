@@ -1,0 +1,129 @@
+"""Second stage: puts what the collectors say into event-time order and gives it to its community.
+
+A collector with watermark W has said everything earlier than W; so what is earlier than the least
+of the watermarks is complete, and is worked off in an order that does not depend on partitions:
+time, then what happened, then community and id.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+import msgspec
+
+from streams.community import Community, CommunityState
+from streams.events import Checkpoint, Estimate, Level, Opened, Verdict
+from streams.settings import Settings
+
+__all__ = ["Envelope", "Learner", "LearnerState"]
+
+Fact = Estimate | Verdict | Level
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What one collector said, and how far it had got when it had said it.
+
+    `sequence` counts a collector's envelopes from 0, so that a redelivered one is known.
+    """
+
+    partition: str
+    sequence: int
+    watermark_ms: int
+    messages: list[Opened | Checkpoint]
+
+
+class Partition(msgspec.Struct):
+    """How far a collector has got."""
+
+    watermark_ms: int
+    next_sequence: int = 0
+
+
+class LearnerState(msgspec.Struct):
+    """Everything a learner knows, as plain data."""
+
+    partitions: dict[str, Partition] = {}
+    waiting: list[Opened | Checkpoint] = []
+    communities: dict[str, CommunityState] = {}
+    redelivered: int = 0
+
+
+class Learner:
+    """Orders messages and lets each community learn from its own.
+
+    Parameters
+    ----------
+    settings
+        Thresholds and limits.
+    partitions
+        Names of all collectors that will speak, so that none is overtaken.
+    state
+        A state to go on from.
+    """
+
+    def __init__(
+        self, settings: Settings, partitions: list[str], state: LearnerState | None = None
+    ) -> None:
+        state = state or LearnerState()
+        self.settings = settings
+        self.facts: list[Fact] = []
+        self.redelivered = state.redelivered
+        self.partitions = state.partitions
+        for name in partitions:
+            self.partitions.setdefault(name, Partition(watermark_ms=-(1 << 62)))
+        self.communities = {
+            name: Community(name, settings, self.facts, kept)
+            for name, kept in state.communities.items()
+        }
+        self._queue: list[tuple[int, int, str, str, Opened | Checkpoint]] = []
+        for message in state.waiting:
+            self._push(message)
+
+    def receive(self, envelope: Envelope) -> None:
+        """Take an envelope and learn from all that is complete by now."""
+        partition = self.partitions[envelope.partition]
+        if envelope.sequence < partition.next_sequence:
+            self.redelivered += 1
+            return
+        assert envelope.sequence == partition.next_sequence, "an envelope was lost"
+        partition.next_sequence += 1
+        partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
+        for message in envelope.messages:
+            self._push(message)
+        self._work_off()
+
+    def watermark_ms(self) -> int:
+        """Return the time before which everything has been learned."""
+        return min(partition.watermark_ms for partition in self.partitions.values())
+
+    def _push(self, message: Opened | Checkpoint) -> None:
+        if isinstance(message, Opened):
+            appeal = message.appeal
+            entry = (message.time_ms, _OPENED, appeal.community, appeal.appeal_id, message)
+        else:
+            entry = (message.time_ms, _CHECKED, message.community, message.appeal_id, message)
+        heappush(self._queue, entry)
+
+    def _work_off(self) -> None:
+        watermark_ms = self.watermark_ms()
+        queue = self._queue
+        while queue and queue[0][0] < watermark_ms:
+            _, _, name, _, message = heappop(queue)
+            community = self.communities.get(name)
+            if community is None:
+                community = Community(name, self.settings, self.facts)
+                self.communities[name] = community
+            community.apply(message)
+
+    def state(self) -> LearnerState:
+        """Return everything known, as plain data that shares nothing with this learner's future."""
+        return LearnerState(
+            partitions=self.partitions,
+            waiting=[entry[-1] for entry in sorted(self._queue, key=lambda entry: entry[:4])],
+            communities={name: one.state() for name, one in self.communities.items()},
+            redelivered=self.redelivered,
+        )
+
+
+# At one moment, what has come of earlier appeals is known before new ones are judged.
+_CHECKED, _OPENED = range(2)

@@ -1,0 +1,58 @@
+"""A bounded mapping that forgets what was not touched for longest, and counts what it forgot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+__all__ = ["Recent"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """Keeps the `limit` entries last touched. Touches come in event-time order, so forgetting is
+    deterministic.
+
+    >>> recent = Recent(2, list)
+    >>> recent.touch("a").append(1); _ = recent.touch("b"); _ = recent.touch("a"); _ =
+    recent.touch("c")
+    >>> list(recent.items()), recent.forgotten
+    ([('a', [1]), ('c', [])], 1)
+    """
+
+    __slots__ = ("_entries", "_limit", "_make", "forgotten")
+
+    def __init__(self, limit: int, make: Callable[[], V]) -> None:
+        self._limit = limit
+        self._make = make
+        self._entries: dict[K, V] = {}
+        self.forgotten = 0
+
+    def touch(self, key: K) -> V:
+        """Return the entry of `key`, made if absent, now the last to be forgotten."""
+        entries = self._entries
+        value = entries.pop(key, None)
+        if value is None:
+            value = self._make()
+            if len(entries) >= self._limit:
+                del entries[next(iter(entries))]
+                self.forgotten += 1
+        entries[key] = value
+        return value
+
+    def get(self, key: K) -> V | None:
+        """Return the entry of `key` without touching it."""
+        return self._entries.get(key)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.touch(key)
+        self._entries[key] = value
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def items(self) -> Iterable[tuple[K, V]]:
+        """Return entries, least recently touched first."""
+        return self._entries.items()
