@@ -1,11 +1,14 @@
 """The eleven scenarios: which forces act in a simulated world, and how strongly.
 
-A scenario is a `Settings`; the table holds only what differs from `classic`. Constants of the world (reach, kinds, delays,
-strengths, half-lives) are those of the study whose figures the product is measured by; gaps and shares are tuned so that the
-mean |log retention| over repeats (the error of somebody who always says 1) comes near that study's.
+A scenario is a `Settings`; the table says only what differs from `classic`. Reach, kinds, delays,
+strengths and half-lives are those of the study whose figures the product is measured by. Gaps and
+shares are tuned so that the mean |log retention| over repeats, which is the error of somebody who
+always says 1, comes near that study's.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import msgspec
 
@@ -13,32 +16,34 @@ __all__ = ["SCENARIOS", "Settings", "settings_of"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a simulated world depends on besides its seed and its size. Times in days unless the name says otherwise.
+    """Everything a simulated world depends on besides its seed and its size.
 
-    Retention is exp(-strength * (beta_own S_own + beta_kind S_kind + beta_crowd S_crowd)), times `cliff_factor` where S_kind
-    has reached `cliff_stock`. S is the exposure stock (adstock) of strictly earlier appeals, in appeals.
+    Retention is exp(-strength * (beta_own S_own + beta_kind S_kind + beta_crowd S_crowd)), where
+    S is the exposure stock (adstock) of strictly earlier appeals, in appeals; and `cliff_factor`
+    times that, to the power of the strength, where S_kind has reached `cliff_stock`.
     """
 
-    # Who appeals, how often. 8 a day make 3,000 appeals a year of some hundred to some thousand appealers.
+    # Who appeals, how often: 8 a day make some 3,000 appeals a year, by some 500 appealers.
     appeals_per_day: float = 8.0
-    # An appealer's appeals: 1 + a rounded log-normal, heavy-tailed, cut off so that no career outlasts the world's memory.
+    # An appealer's appeals: 1 + a rounded log-normal, heavy-tailed; cut off, so that every career
+    # ends and the number of appealers at any time does not grow with the world.
     repeats_median: float = 3.5
     repeats_log_sd: float = 1.2
     repeats_max: int = 150
-    survivorship: float = 0.3  # correlation of quality and number of appeals, on the normal scale
-    gap_days: float = 3.5  # mean time between appeals while at it ...
-    gap_log_sd: float = 0.5  # ... differing between appealers
+    survivorship: float = 0.3  # correlation of quality and log number of appeals
+    gap_days: float = 3.5  # median over appealers of the mean gap between appeals
+    gap_log_sd: float = 0.5
     rest_share: float = 0.08  # of the gaps are rests ...
     rest_days: float = 30.0  # ... of this mean length
-    # What an appeal draws.
-    first_mean: float = 100.0  # expected responses to a first appeal, averaged over appealers
-    reach_median: float = 10_000.0
-    reach_log_sd: float = 0.74  # with the kinds' .3: log-sd .8 between appealers of equal quality
+    # What a first appeal draws, and how unevenly.
+    first_mean: float = 100.0  # responses expected, averaged over appealers
+    reach_median: float = 10_000.0  # people; within 1e3..1e5
+    reach_log_sd: float = 0.74  # with the kinds' .3: log-sd .8 besides quality
     kinds: int = 8
-    kind_log_sd: float = 0.3  # base rates of the kinds
+    kind_log_sd: float = 0.3
     quality_sd: float = 0.5  # appealer level, natural log
-    phi: float = 10.0  # shape of the Gamma multiplier per appeal: responses are negative binomial
-    # Wear-out, per unit of stock (natural log).
+    phi: float | None = 10.0  # shape of the Gamma multiplier per appeal; None: plain Poisson
+    # Wear-out per appeal of stock, natural log.
     beta_own: float = 0.08
     beta_kind: float = 0.25
     beta_crowd: float = 0.0
@@ -47,44 +52,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     half_life_crowd_days: float = 10.0
     cliff_stock: float | None = None
     cliff_factor: float = 0.35
-    strength_log_sd: float = 0.0  # strengths differ between appealers
+    strength_log_sd: float = 0.0  # between appealers
     immune_share: float = 0.0  # of the appealers never tire, of anything
-    # Brands and people.
+    # Brands and people: multipliers of wear-out, and a brand's level (natural log).
     brand_share: float = 0.3
-    brand_strength: float = 1.0  # multiplies a brand's wear-out
+    brand_strength: float = 1.0
     human_strength: float = 1.0
-    brand_level: float = 0.0  # natural log, added to a brand's level
-    # Fashion: how loyal appealers are to their favourite kind, how strongly kinds come and go (natural log).
+    brand_level: float = 0.0
+    # Fashion: the share of appeals of the appealer's favourite kind, whatever is in fashion, and
+    # the amplitude (natural log) of the waves in which kinds come and go.
     loyalty: float = 0.8
     fad_amplitude: float = 0.5
-    # What happens to everybody at once, natural log.
+    # What happens to everybody at once: amplitudes, fall at weekends and drift in natural log.
     season_year: float = 0.0
     season_week: float = 0.0
     outage_factor: float = 1.0
-    outage_every_days: float = 180.0
     outage_days: float = 14.0
+    outage_every_days: float = 180.0
     drift_sd: float = 0.0
     drift_days: float = 60.0
-    # Responses beget responses: the branching ratio, the share of responses set off by earlier ones.
+    # When responses come: "log-normal", median 6 h and sigma 1.5, or "stretched", the stretched
+    # exponential exp(-(t / 15 h)^0.4); none after the horizon. And the share of the responses
+    # that earlier ones set off (branching ratio), within about half an hour.
+    delay: Literal["log-normal", "stretched"] = "log-normal"
+    horizon_days: float = 7.0
     surge: float = 0.0
-    # Reciprocity: who answers others draws more (natural log per sd of the propensity) and tires less.
+    # Reciprocity: the share of responses that come from other appealers; what a standard deviation
+    # of the propensity to answer adds to the level, and takes off wear-out (natural log).
+    reciprocity_share: float = 0.0
     reciprocity_level: float = 0.0
     reciprocity_relief: float = 0.0
-    reciprocity_share: float = 0.0  # of the responses come from appealers of the community
-    # Exits per person reached by a first appeal, and how many times as many when nothing is left of the retention.
+    # Exits per person reached by a first appeal; times as many when no retention is left.
     exit_rate: float = 1e-5
     exit_growth: float = 10.0
 
-
-CLASSIC = Settings()
 
 SCENARIOS: dict[str, Settings] = {
     # Nobody tires; counts are very uneven.
     "fresh": Settings(beta_own=0.0, beta_kind=0.0, phi=3.0),
     # Own and kind wear-out, with recovery at rest.
-    "classic": CLASSIC,
-    # Tricks are copied: only the crowd's use wears them out. The crowd's stock counts a whole community (some 15 appeals of
-    # a kind, 60 in a fad), hence a small beta: .5 for 50 appeals by others.
+    "classic": Settings(),
+    # Tricks are copied: only the crowd's use wears them out. Its stock counts a whole community,
+    # 20 appeals on average and 60 at the height of a fad, hence the small beta: .5 for 60.
     "emulators": Settings(
         beta_own=0.0, beta_kind=0.0, beta_crowd=0.008, loyalty=0.2, fad_amplitude=2.5
     ),
@@ -98,7 +107,7 @@ SCENARIOS: dict[str, Settings] = {
     "recovering": Settings(gap_days=3.0, rest_share=0.33, rest_days=60.0),
     # Brands tire four times as fast.
     "brand_vs_human": Settings(
-        brand_share=0.5, brand_strength=1.2, human_strength=0.3, brand_level=-0.3
+        brand_share=0.5, brand_strength=1.25, human_strength=0.3, brand_level=-0.3
     ),
     # Responses beget responses, and wear-out goes on below it.
     "surge": Settings(surge=0.5, gap_days=12.5, rest_share=0.25),
