@@ -32,13 +32,21 @@ MICROS = 1_000_000
 
 
 class Block(msgspec.Struct, frozen=True):
-    """Events of one source in the order they stood there, each with its line, row or offset
-    (ascending).
+    """Events of one source in the order they come, each with its line or offset (ascending).
+
+    Where a source is sorted out of several tables, `sources` and `rows` say where each event stood.
     """
 
     source: str
     lines: Sequence[int]
     events: Sequence[Appeal | Response | Tick | Rejected]
+    sources: Sequence[str] = ()
+    rows: Sequence[int] = ()
+
+    def place(self, index: int) -> tuple[str, int]:
+        """Return the source and line of an event, as a reject names it."""
+        source = self.sources[index] if self.sources else self.source
+        return source, (self.rows or self.lines)[index]
 
 
 class Source(msgspec.Struct):
@@ -163,7 +171,7 @@ class Collector:
         horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
         newest_ms, due_ms = source.newest_ms, self._due_ms()
         responses = 0
-        lines, events = block.lines, block.events
+        events = block.events
         for index in range(start, len(events)):
             event = events[index]
             if type(event) is Response:
@@ -178,7 +186,7 @@ class Collector:
                     continue
                 appeal = opened.get(event.appeal_id)
                 if appeal is None:
-                    self._hold(Held(block.source, lines[index], event))
+                    self._hold(Held(*block.place(index), event))
                     due_ms = self._due_ms()
                     continue
                 age_ms = time_ms - appeal.time_ms
@@ -199,7 +207,7 @@ class Collector:
                     if event.value is not None:
                         appeal.value_micros += round(event.value * MICROS)
                 else:
-                    self._count_apart(appeal, Held(block.source, lines[index], event))
+                    self._count_apart(appeal, Held(*block.place(index), event))
             else:
                 self._apply_other(source, block, index)
                 newest_ms, due_ms = source.newest_ms, self._due_ms()
@@ -219,7 +227,7 @@ class Collector:
                 self._reject(block, index, "duplicate" if known else "late", "time")
             return
         if isinstance(event, Appeal):
-            self._await(Pending(block.source, block.lines[index], event))
+            self._await(Pending(*block.place(index), event))
         else:
             self._count("ticks", 1)
         self._see(source, event)
@@ -435,7 +443,7 @@ class Collector:
 
     def _reject(self, block: Block, index: int, reason: str, field: str) -> None:
         event = block.events[index]
-        self._reject_at(block.source, block.lines[index], event, reason, field)
+        self._reject_at(*block.place(index), event, reason, field)
 
     def _reject_held(self, held: Held, reason: str, field: str) -> None:
         self._reject_at(held.source, held.line, held.response, reason, field)

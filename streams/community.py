@@ -110,9 +110,11 @@ class Community:
             self._latest[key] = appeal_id
         self._level_week = -1 if state is None else state.level_week
         self.exposure = Exposure(
-            settings.audiences_max, settings.appealers_max, state and state.exposure
+            settings.audiences_max, settings.appealers_max, state.exposure if state else None
         )
-        self.reciprocity = Reciprocity(settings.responders_max, state and state.reciprocity)
+        self.reciprocity = Reciprocity(
+            settings.responders_max, state.reciprocity if state else None
+        )
         if state is not None:
             self.model.restore(state.retention)
             self.completion.restore(state.completion)

@@ -97,12 +97,9 @@ class Learner:
         return min(partition.watermark_ms for partition in self.partitions.values())
 
     def _push(self, message: Opened | Checkpoint) -> None:
-        if isinstance(message, Opened):
-            appeal = message.appeal
-            entry = (message.time_ms, _OPENED, appeal.community, appeal.appeal_id, message)
-        else:
-            entry = (message.time_ms, _CHECKED, message.community, message.appeal_id, message)
-        heappush(self._queue, entry)
+        of = message.appeal if isinstance(message, Opened) else message
+        what = _OPENED if isinstance(message, Opened) else _CHECKED
+        heappush(self._queue, (message.time_ms, what, of.community, of.appeal_id, message))
 
     def _work_off(self) -> None:
         watermark_ms = self.watermark_ms()

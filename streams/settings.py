@@ -127,10 +127,13 @@ def settings_from(values: Mapping[str, Any], where: str, base: Settings | None =
 
 
 def load_settings(
-    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any]
+    path: Path | None,
+    environment: Mapping[str, str],
+    overrides: Mapping[str, Any],
+    mapped: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read settings from a file, then ASKAGAIN_* variables, then `overrides` (name to text)."""
-    settings = Settings()
+    """Read what a mapping says, then a file, ASKAGAIN_* variables, and `overrides` (name to text)."""
+    settings = settings_from(mapped or {}, "mapping", Settings())
     if path is not None:
         settings = settings_from(_read_toml(path).get("settings", {}), str(path), settings)
     known = {f.name.removesuffix("_ms") for f in msgspec.structs.fields(Settings)}
