@@ -1,0 +1,398 @@
+"""Evidence that a series wears out (or rises), which may be looked at after every appeal.
+
+A series is one appealer's appeals of one kind. The null hypothesis says it is as fresh as ever: the
+responses to an appeal are negative binomial around `expected_first * exp(u)`, with dispersion phi,
+and u ~ N(0, baseline_sd^2), the appealer's own baseline, is fixed. An alternative multiplies the
+mean by a retention known before the appeal. With u integrated out, the ratio of the two likelihoods
+of everything seen so far is a nonnegative martingale that starts at one if the null is true (a test
+martingale: Shafer, Shen, Vereshchagin and Vovk 2011, "Test martingales, Bayes factors and
+p-values", Statistical Science 26(1), 84-101), so by Ville's inequality it ever reaches 1/alpha with
+a probability of at most alpha, however often one looks. A mixture of such ratios over alternatives
+is one as well, and serves when the shape of the wear-out is not known.
+
+Where the promise ends, and what was done about it:
+
+* The promise is about the null as stated. A series whose quality declines steadily, or drifts, is
+  not "as fresh as ever", and will be accused; only a rest tells the two apart. `drift_sd` puts
+  drift into the null, at a price in power.
+* `dispersion` must not be taken too high (appeals surer than they are): give a low quantile of its
+  posterior.
+* An uncertain level widens the dispersion: with E ~ log-normal(sd) on top of NB(phi) the second
+  moment matches a negative binomial of 1/phi' = (1 + 1/phi) exp(sd^2) - 1. An error in the level
+  that all appeals share for long is not covered.
+* People asked one by one (an audience is a person, y is 0 or 1): the negative binomial is wider
+  than the Bernoulli, and the ratio becomes a supermartingale, i.e. conservative. But who says yes
+  is asked no more, so later repeats find the less willing: retention falls with the repeat though
+  nobody is tired. `survivors_factor` gives what to multiply `expected_first` by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
+
+Floats = NDArray[np.float64]
+
+# About 7, 21 and 63 days; stocks are handed over at these nodes of the grid, so that no
+# interpolation is needed.
+HALF_LIFE_NODES: NDArray[np.intp] = np.array([8, 13, 18])
+
+# Three half-lives of 20 days at rest leave an eighth of the stock: such an appeal counts as fresh.
+_FRESH_STOCK_MAX = 0.125
+
+# The alternatives: the log retention is a slope times the stock, or a step from a repeat on, or
+# what the pooled model says. Rising has fewer: it is the rarer question.
+_WORN_SLOPES = (-0.06, -0.12, -0.25, -0.5, -1.0)
+_WORN_STEPS = tuple(math.log(step) for step in (0.2, 0.35, 0.5, 0.65, 0.8))
+_RISING_SLOPES = (0.06, 0.12, 0.25)
+_RISING_STEPS = tuple(math.log(step) for step in (1.25, 1.6, 2.5))
+_STARTS = np.array([2, 3, 4, 6, 9, 13])
+# What the rows are made of: three stocks, whether each start has been reached, the forecast below
+# and above zero, nothing.
+_STOCKS, _STARTED = range(0, 3), range(3, 9)
+_FORECAST_BELOW, _FORECAST_ABOVE, _NOTHING = 9, 10, 11
+
+
+def _family(
+    slopes: Sequence[float], steps: Sequence[float], starts: Sequence[int], forecast: int
+) -> tuple[list[tuple[float, int]], Floats]:
+    """Return the rows of one side, as coefficient and part, and their log prior weights.
+
+    Half of the prior goes to the slopes, the shape of wear-out, three tenths to the steps, and a
+    fifth to the forecast, which costs the others a quarter of a nat and is worth more than one if
+    it is right.
+    """
+    sloping = [(slope, part) for slope in slopes for part in _STOCKS]
+    stepping = [(step, part) for step in steps for part in starts]
+    sizes = (len(sloping), len(stepping), 1)
+    weights = np.repeat(np.array((0.5, 0.3, 0.2)) / sizes, sizes)
+    return [*sloping, *stepping, (1.0, forecast)], np.log(weights)
+
+
+_WORN, _WORN_LOG_WEIGHTS = _family(_WORN_SLOPES, _WORN_STEPS, _STARTED, _FORECAST_BELOW)
+_RISING, _RISING_LOG_WEIGHTS = _family(
+    _RISING_SLOPES, _RISING_STEPS, _STARTED[::2], _FORECAST_ABOVE
+)
+# Rows: the null; the worn; the rising; and last the baseline as the fresh appeals alone show it.
+_NULL = (0.0, _NOTHING)
+_COEFFICIENTS = np.array([row[0] for row in (_NULL, *_WORN, *_RISING, _NULL)])
+_PARTS = np.array([row[1] for row in (_NULL, *_WORN, *_RISING, _NULL)])
+_LOG_WEIGHTS = np.concatenate(([-np.inf], _WORN_LOG_WEIGHTS, _RISING_LOG_WEIGHTS, [-np.inf]))
+_BOUNDARIES = (1, 1 + len(_WORN), 1 + len(_WORN) + len(_RISING))
+# Beyond this an alternative says nothing new and the arithmetic stays tame: retention .05 to 5.
+_LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
+# At a million the negative binomial is Poisson to every digit that counts; above it
+# log(1 + mean / phi) loses its own.
+_DISPERSION_MAX = 1e6
+_TINY = 1e-6
+# Trapezoidal rule over +-4.9 sd of the proposal in steps of .7: for a Gaussian half or one and a
+# half times as wide as the proposal the error stays below 1e-3, for one of its width below 1e-6.
+_NODES: Floats = np.linspace(-4.9, 4.9, 15)[:, None]
+_MOMENTS: Floats = 0.7 / math.sqrt(2.0 * math.pi) * np.hstack((_NODES**0, _NODES, _NODES**2)).T
+
+
+def _log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
+    """Return the log retention that each row says of an appeal, shape (rows,)."""
+    parts = np.zeros(_NOTHING + 1)
+    parts[:3] = stocks
+    parts[3:9] = repeat >= _STARTS
+    parts[_FORECAST_BELOW], parts[_FORECAST_ABOVE] = (
+        min(log_retention, 0.0),
+        max(log_retention, 0.0),
+    )
+    rows: Floats = _COEFFICIENTS * parts[_PARTS]
+    return np.minimum(np.maximum(rows, _LOG_RETENTION_MIN), _LOG_RETENTION_MAX)
+
+
+def _gaussian_about_mode(mean: float, variance: float, y: int, phi: float) -> tuple[float, float]:
+    """Return centre and precision of the Gaussian that touches the likelihood at the posterior
+    mode.
+
+    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave, so Newton gets there.
+    """
+    precision, information = 1.0 / variance, 1.0 / (1.0 / (y + 0.5) + 1.0 / phi)
+    eta = (mean * precision + math.log(y + 0.5) * information) / (precision + information)
+    for _ in range(4):
+        pulled = 1.0 / (1.0 + phi * math.exp(-eta))
+        slope = y - (y + phi) * pulled
+        information = (y + phi) * pulled * (1.0 - pulled)
+        centre = eta + slope / information
+        eta = (mean * precision + centre * information) / (precision + information)
+    return centre, information
+
+
+def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats, Floats, Floats]:
+    """Return log p(y) up to a constant shared by all rows, and posterior mean and variance.
+
+    Per row the log mean eta has the prior N(mean, variance), and y given eta is NB(exp(eta), phi).
+    The likelihood is the same for every row, so one Gaussian about the null's posterior mode, times
+    the row's prior, places the row's nodes; the integrals over them are by the trapezoidal rule,
+    and the posterior is summarised by its first two moments (assumed-density filtering).
+    """
+    centre, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
+    precision = 1.0 / variance
+    total = precision + information
+    eta = (mean * precision + centre * information) / total
+    width = 1.0 / np.sqrt(total)
+    from_mean = eta - mean
+    # The integrand at eta + width * node, relative to that at eta.
+    rate = np.exp(eta)
+    pulled = rate / (rate + phi)
+    steps = width * _NODES
+    log_density = steps * (y - precision * from_mean - (0.5 * precision) * steps)
+    log_density -= (y + phi) * np.log1p(pulled * np.expm1(steps))
+    mass, first, second = _MOMENTS @ np.exp(log_density)
+    shift = first / mass
+    log_p = y * eta - (y + phi) * np.log1p(rate / phi) - 0.5 * precision * from_mean**2
+    log_p += np.log(mass * width * np.sqrt(precision))
+    return log_p, eta + width * shift, (second / mass - shift**2) / total
+
+
+def _log_mixtures(log_ratios: Floats) -> tuple[float, float]:
+    """Return the logs of the weighted sums of the worn and of the rising ratios."""
+    terms = log_ratios + _LOG_WEIGHTS
+    peak = float(terms.max())
+    sums = np.add.reduceat(np.exp(terms - peak), _BOUNDARIES).tolist()
+    # A side 700 below the other is as good as refuted; its logarithm must stay finite.
+    return peak + math.log(sums[0] + 1e-300), peak + math.log(sums[1] + 1e-300)
+
+
+class SeriesEvidence:
+    """The evidence of one series.
+
+    Parameters
+    ----------
+    drift_sd
+        Sd of the drift of the log baseline, a random walk, after one day, under null and
+        alternatives alike. Zero: the baseline is fixed for ever.
+
+    Attributes
+    ----------
+    log_e_worn, log_e_rising
+        Natural log of the evidence that repeats get less, or more, than a first appeal would.
+    appeals
+        Appeals learned since the last restart.
+    increments
+        What the last appeal added to the log ratio of every alternative; `KindEvidence` learns it.
+        None while there is nothing to add.
+
+    Examples
+    --------
+    >>> series = SeriesEvidence()
+    >>> for repeat, responses in enumerate((100, 52, 38, 25, 20, 18, 15, 12), start=1):
+    ...     stocks = np.full(3, float(repeat - 1))
+    ...     series.learn_one(7.0 * repeat, responses, 100.0, 0.5, 10.0, stocks, repeat)
+    >>> series.log_e_worn > math.log(20.0) > 0.0 > series.log_e_rising
+    True
+    """
+
+    __slots__ = (
+        "_mean",
+        "_ratios",
+        "_time_days",
+        "_variance",
+        "appeals",
+        "drift_sd",
+        "increments",
+        "log_e_rising",
+        "log_e_worn",
+    )
+
+    def __init__(self, drift_sd: float = 0.0) -> None:
+        self.drift_sd = drift_sd
+        # One row, the null, until the first repeat: most series never get there.
+        self._mean, self._variance, self._ratios = np.zeros(1), np.zeros(1), np.zeros(1)
+        self._time_days = 0.0
+        self.appeals = 0
+        self.increments: Floats | None = None
+        self.log_e_worn = self.log_e_rising = 0.0
+
+    def learn_one(
+        self,
+        time_days: float,
+        responses: int,
+        expected_first: float,
+        baseline_sd: float,
+        dispersion: float,
+        stocks: Floats,
+        repeat: int,
+        expectation_sd: float = 0.0,
+        log_retention: float = 0.0,
+    ) -> None:
+        """Learn the responses to one appeal.
+
+        Parameters
+        ----------
+        time_days
+            When the appeal was put, in days; not before the last one.
+        responses
+            How many came, >= 0.
+        expected_first
+            Responses expected of a first appeal now, at this reach and level, without the
+            appealer's own baseline, > 0.
+        baseline_sd
+            Sd of the log baseline between appealers, > 0. Counts with the series' very first appeal
+            only.
+        dispersion
+            phi of the negative binomial, > 0, taken low; infinite is allowed.
+        stocks
+            Shape (3,), the exposure stock that this audience carries, at `HALF_LIFE_NODES`, in
+            appeals.
+        repeat
+            1 for a first appeal to this audience (or its first after a long rest), 2 for the next.
+        expectation_sd
+            Sd of the log of the level inside `expected_first`.
+        log_retention
+            Log of what the pooled model forecast before this appeal's responses: one alternative
+            among the others, so a wrong one costs power and not validity. 0 if it says nothing.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite or out of its range; the state is then unchanged.
+        """
+        total, least = math.fsum(stocks.tolist()), min(stocks.tolist())
+        _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=least)
+        _refuse(-math.inf, time_days=time_days, log_retention=log_retention, stocks=total)
+        _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
+        _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
+        if self._variance[0] == 0.0:
+            self._variance, self._time_days = np.array([baseline_sd**2]), time_days
+        rows = _log_retentions(stocks, repeat, log_retention)
+        if self._mean.size == 1 and rows.any():
+            self._expand()
+        offset = math.log(expected_first) + rows[: self._mean.size]
+        self._variance = self._variance + self.drift_sd**2 * max(0.0, time_days - self._time_days)
+        log_p, eta, variance = _absorb(
+            self._mean + offset, self._variance, responses, _widened(dispersion, expectation_sd)
+        )
+        if stocks[1] > _FRESH_STOCK_MAX:
+            eta[-1], variance[-1] = self._mean[-1] + offset[-1], self._variance[-1]
+        self._mean, self._variance, self._time_days = eta - offset, variance, time_days
+        self.appeals += 1
+        self._weigh(log_p - log_p[0])
+
+    def _expand(self) -> None:
+        self._mean = np.repeat(self._mean, _PARTS.size)
+        self._variance = np.repeat(self._variance, _PARTS.size)
+        self._ratios = np.zeros(_PARTS.size)
+
+    def _weigh(self, increments: Floats) -> None:
+        if increments.size == 1:
+            return
+        self.increments = increments
+        self._ratios = self._ratios + increments
+        self.log_e_worn, self.log_e_rising = _log_mixtures(self._ratios)
+
+    def restart(self) -> None:
+        """Begin again with evidence 1: after a confirmed alarm, or a rest of more than three
+        half-lives.
+
+        What is kept of the baseline is what the fresh appeals alone have shown (first ones, and
+        those with a stock below an eighth), with their uncertainty. All of the appeals would be
+        more precise if the null were true; but after an alarm it has been refused, and a baseline
+        dragged down by worn-out repeats would hide the next wear-out and take recovery for a rise.
+        The fresh appeals speak of the baseline under null and alternative alike, so that the new
+        process is a test martingale again, as far as the moment of the restart does not depend on
+        their luck.
+        """
+        self._mean, self._variance = self._mean[-1:].copy(), self._variance[-1:].copy()
+        self._ratios, self.increments = np.zeros(1), None
+        self.appeals = 0
+        self.log_e_worn = self.log_e_rising = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Return everything learned as plain data; rows as little-endian doubles."""
+        return {
+            "drift_sd": self.drift_sd,
+            "time_days": self._time_days,
+            "appeals": self.appeals,
+            "mean": self._mean.astype("<f8").tobytes(),
+            "variance": self._variance.astype("<f8").tobytes(),
+            "ratios": self._ratios.astype("<f8").tobytes(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a `state`."""
+        self.drift_sd, self._time_days = state["drift_sd"], state["time_days"]
+        self.appeals = state["appeals"]
+        self._mean = np.frombuffer(state["mean"], dtype="<f8").copy()
+        self._variance = np.frombuffer(state["variance"], dtype="<f8").copy()
+        self._ratios = np.frombuffer(state["ratios"], dtype="<f8").copy()
+        self.increments = None
+        self.log_e_worn = self.log_e_rising = 0.0
+        self._weigh(np.zeros(self._ratios.size))
+        self.increments = None
+
+
+class KindEvidence:
+    """The evidence of a kind: do its series, taken together, wear out (or rise)?
+
+    For one alternative, the same for every series, the ratios of independent series multiply:
+    whichever series speaks next, its increment has mean one given all that went before, so the
+    product is a test martingale under "no series of this kind wears out"; and so is a mixture of
+    such products over the alternatives. The product of the series' mixtures would be one too, but
+    pays for not knowing the alternative once a series, where this pays once a kind.
+
+    An error in the level common to all series is not independent between them: give
+    `SeriesEvidence` its `expectation_sd`.
+
+    Attributes
+    ----------
+    log_e_worn, log_e_rising : natural log of the evidence.
+    """
+
+    __slots__ = ("_ratios", "log_e_rising", "log_e_worn")
+
+    def __init__(self) -> None:
+        self._ratios = np.zeros(_PARTS.size)
+        self.log_e_worn = self.log_e_rising = 0.0
+
+    def learn_one(self, increments: Floats | None) -> None:
+        """Learn what an appeal added to its series: `SeriesEvidence.increments`."""
+        if increments is None:
+            return
+        self._ratios = self._ratios + increments
+        self.log_e_worn, self.log_e_rising = _log_mixtures(self._ratios)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything learned as plain data."""
+        return {"ratios": self._ratios.astype("<f8").tobytes()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a `state`."""
+        self._ratios = np.zeros(_PARTS.size)
+        self.learn_one(np.frombuffer(state["ratios"], dtype="<f8"))
+
+
+def _widened(dispersion: float, expectation_sd: float) -> float:
+    """Return phi of the negative binomial with the second moment of NB(phi) times a log-normal."""
+    excess = (1.0 + 1.0 / dispersion) * math.exp(expectation_sd**2) - 1.0
+    return 1.0 / max(excess, 1.0 / _DISPERSION_MAX)
+
+
+def _refuse(least: float, **numbers: float) -> None:
+    """Raise ValueError for the first number that is not finite and at least `least`."""
+    for name, number in numbers.items():
+        if not least <= number < math.inf:
+            raise ValueError(f"{name}: expected a finite number >= {least}, got {number!r}")
+
+
+def survivors_factor(expected_so_far: float, frailty_variance: float) -> float:
+    """Return the willingness of somebody who never said yes, relative to the average at the start.
+
+    People differ by a gamma factor of mean 1 and variance `frailty_variance`; who was asked with
+    `expected_so_far` responses expected in all, and gave none, has a factor of mean 1 / (1 +
+    frailty_variance * expected_so_far) left: the posterior mean of a Gamma(1/v, 1/v) prior after no
+    event in that exposure.
+
+    >>> survivors_factor(0.5, 1.0)
+    0.6666666666666666
+    """
+    return 1.0 / (1.0 + frailty_variance * expected_so_far)
