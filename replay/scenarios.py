@@ -1,9 +1,9 @@
 """The eleven scenarios: which forces act in a simulated world, and how strongly.
 
-A scenario is a `Settings`; the table says only what differs from `classic`. Reach, kinds, delays,
-strengths and half-lives are those of the study whose figures the product is measured by. Gaps and
-shares are tuned so that the mean |log retention| over repeats, which is the error of somebody who
-always says 1, comes near that study's.
+A scenario is a `WorldSettings`; the table says only what differs from `classic`. Reach, kinds,
+delays, strengths and half-lives are those of the study whose figures the product is measured by.
+Gaps and shares are tuned so that the mean |log retention| over repeats, which is the error of
+somebody who always says 1, comes near that study's.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["SCENARIOS", "Settings", "settings_of"]
+__all__ = ["SCENARIOS", "WorldSettings", "settings_of"]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a simulated world depends on besides its seed and its size.
 
     Retention is exp(-strength * (beta_own S_own + beta_kind S_kind + beta_crowd S_crowd)), where
@@ -87,32 +87,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exit_growth: float = 10.0
 
 
-SCENARIOS: dict[str, Settings] = {
+SCENARIOS: dict[str, WorldSettings] = {
     # Nobody tires; counts are very uneven.
-    "fresh": Settings(beta_own=0.0, beta_kind=0.0, phi=3.0),
+    "fresh": WorldSettings(beta_own=0.0, beta_kind=0.0, phi=3.0),
     # Own and kind wear-out, with recovery at rest.
-    "classic": Settings(),
+    "classic": WorldSettings(),
     # Tricks are copied: only the crowd's use wears them out. Its stock counts a whole community,
     # 20 appeals on average and 60 at the height of a fad, hence the small beta: .5 for 60.
-    "emulators": Settings(
+    "emulators": WorldSettings(
         beta_own=0.0, beta_kind=0.0, beta_crowd=0.008, loyalty=0.2, fad_amplitude=2.5
     ),
     # Everybody falls at once for a fortnight; nobody tires.
-    "outage": Settings(beta_own=0.0, beta_kind=0.0, outage_factor=0.35),
+    "outage": WorldSettings(beta_own=0.0, beta_kind=0.0, outage_factor=0.35),
     # A strong calendar, and wear-out below it.
-    "seasonal": Settings(season_year=0.5, season_week=0.25, gap_days=12.5, rest_share=0.25),
+    "seasonal": WorldSettings(season_year=0.5, season_week=0.25, gap_days=12.5, rest_share=0.25),
     # Nothing for a while, then a cliff.
-    "abrupt": Settings(beta_own=0.0, beta_kind=0.0, cliff_stock=3.0),
+    "abrupt": WorldSettings(beta_own=0.0, beta_kind=0.0, cliff_stock=3.0),
     # Bursts and rests.
-    "recovering": Settings(gap_days=3.0, rest_share=0.33, rest_days=60.0),
+    "recovering": WorldSettings(gap_days=3.0, rest_share=0.33, rest_days=60.0),
     # Brands tire four times as fast.
-    "brand_vs_human": Settings(
+    "brand_vs_human": WorldSettings(
         brand_share=0.5, brand_strength=1.25, human_strength=0.3, brand_level=-0.3
     ),
     # Responses beget responses, and wear-out goes on below it.
-    "surge": Settings(surge=0.5, gap_days=12.5, rest_share=0.25),
+    "surge": WorldSettings(surge=0.5, gap_days=12.5, rest_share=0.25),
     # Everything at once.
-    "mixed": Settings(
+    "mixed": WorldSettings(
         beta_own=0.035,
         beta_kind=0.12,
         beta_crowd=0.003,
@@ -134,11 +134,11 @@ SCENARIOS: dict[str, Settings] = {
         phi=5.0,
     ),
     # Classic, but a quarter never tires and strengths vary: the test of pooled verdicts.
-    "immune": Settings(immune_share=0.25, strength_log_sd=0.4),
+    "immune": WorldSettings(immune_share=0.25, strength_log_sd=0.4),
 }
 
 
-def settings_of(scenario: str) -> Settings:
+def settings_of(scenario: str) -> WorldSettings:
     """Return the settings of a scenario by its name.
 
     Raises

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.scenarios import Settings
+from replay.scenarios import WorldSettings
 from replay.simulate_ages import draw_cascade
 from replay.simulate_text import (
     APPEALER_BASE,
@@ -23,9 +23,9 @@ from replay.simulate_text import (
     Responses,
     appeal_line,
     response_rows,
-    rfc3339,
 )
 from replay.world import COMMUNITY_SIZE, DAY_MS, World, build_world
+from streams.codec import rfc3339
 
 __all__ = ["Simulation", "draw_responses", "truth", "write_simulation", "write_world"]
 
@@ -55,7 +55,7 @@ def write_simulation(
     appeals: int,
     out_dir: Path,
     *,
-    settings: Settings | None = None,
+    settings: WorldSettings | None = None,
     progress: Progress | None = None,
 ) -> Simulation:
     """Write `events.jsonl` and `truth.json` of a scenario into a folder, which is made if need be.

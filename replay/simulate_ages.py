@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.scenarios import Settings
+from replay.scenarios import WorldSettings
 from replay.world_people import DAILY_AMPLITUDE, day_rhythm
 
 __all__ = ["draw_ages", "draw_cascade"]
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def draw_ages(rng: np.random.Generator, settings: Settings, posted_days: Floats) -> Floats:
+def draw_ages(rng: np.random.Generator, settings: WorldSettings, posted_days: Floats) -> Floats:
     """Draw ages below the horizon of responses of their own accord, in days, by rejection.
 
     The density is that of the delay law times the rhythm of the day at that time, normalised: an
@@ -45,7 +45,7 @@ def draw_ages(rng: np.random.Generator, settings: Settings, posted_days: Floats)
 
 
 def draw_cascade(
-    rng: np.random.Generator, settings: Settings, posted_days: Floats, generations: Ints
+    rng: np.random.Generator, settings: WorldSettings, posted_days: Floats, generations: Ints
 ) -> tuple[Ints, Floats]:
     """Draw all responses to a block of appeals, generation after generation.
 
@@ -77,7 +77,7 @@ def draw_cascade(
     return np.concatenate([a for a, _ in drawn]), np.concatenate([a for _, a in drawn])
 
 
-def _delay(rng: np.random.Generator, settings: Settings, n: int) -> Floats:
+def _delay(rng: np.random.Generator, settings: WorldSettings, n: int) -> Floats:
     if settings.delay == "log-normal":
         return LOG_NORMAL_MEDIAN_DAYS * np.exp(LOG_NORMAL_SIGMA * rng.standard_normal(n))
     stretched: Floats = STRETCHED_SCALE_DAYS * rng.standard_exponential(n) ** (

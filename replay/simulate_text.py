@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.codec import rfc3339
 from streams.events import Appeal
 
 __all__ = ["APPEALER_BASE", "Responses", "appeal_line", "response_rows", "rfc3339"]
@@ -48,15 +49,6 @@ class Responses(NamedTuple):
             cents=self.cents[index],
             exit=self.exit[index],
         )
-
-
-def rfc3339(time_ms: int) -> str:
-    """Return a time in UTC with milliseconds.
-
-    >>> rfc3339(1_231_275_840_000)
-    '2009-01-06T21:04:00.000Z'
-    """
-    return f"{np.datetime64(time_ms, 'ms')}Z"
 
 
 def appeal_line(appeal: Appeal) -> bytes:

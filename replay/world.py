@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.scenarios import Settings, settings_of
+from replay.scenarios import WorldSettings, settings_of
 from replay.world_people import (
     Appealers,
     busy_hours,
@@ -73,7 +73,7 @@ class World:
 
     scenario: str
     seed: int
-    settings: Settings
+    settings: WorldSettings
     time_ms: Ints
     appealer: Ints
     kind: Ints
@@ -143,7 +143,7 @@ class World:
 
 
 def build_world(
-    scenario: str, seed: int, appeals: int, *, settings: Settings | None = None
+    scenario: str, seed: int, appeals: int, *, settings: WorldSettings | None = None
 ) -> World:
     """Draw a world of so many appeals; twice as many take twice as long, at the same rate per day.
 
@@ -225,7 +225,7 @@ def _milliseconds(days: Floats) -> Ints:
 
 
 def _stocks(
-    settings: Settings, time_ms: Ints, appealer: Ints, kind: Ints
+    settings: WorldSettings, time_ms: Ints, appealer: Ints, kind: Ints
 ) -> tuple[Floats, Floats, Floats]:
     """Return the stocks of own, kind and crowd; the crowd's is everybody's less one's own."""
     days = (time_ms - START_MS) / DAY_MS
@@ -240,7 +240,7 @@ def _stocks(
 
 
 def _retention(
-    settings: Settings, strength: Floats, own: Floats, kind: Floats, crowd: Floats
+    settings: WorldSettings, strength: Floats, own: Floats, kind: Floats, crowd: Floats
 ) -> Floats:
     worn = settings.beta_own * own + settings.beta_kind * kind + settings.beta_crowd * crowd
     if settings.cliff_stock is not None:
@@ -249,7 +249,7 @@ def _retention(
     return retention
 
 
-def _log_level(rng: np.random.Generator, settings: Settings, days: Floats) -> Floats:
+def _log_level(rng: np.random.Generator, settings: WorldSettings, days: Floats) -> Floats:
     """Return what happens to everybody: year (peak in January), weekends, outages and drift."""
     weekend = (np.floor(days).astype(np.int64) + 3) % 7 >= 5  # 2009-01-01 was a Thursday
     first_outage = rng.uniform(15.0, 25.0)
@@ -263,7 +263,7 @@ def _log_level(rng: np.random.Generator, settings: Settings, days: Floats) -> Fl
     return level
 
 
-def _drift(rng: np.random.Generator, settings: Settings, days: Floats) -> Floats:
+def _drift(rng: np.random.Generator, settings: WorldSettings, days: Floats) -> Floats:
     """Return a stationary Ornstein-Uhlenbeck path, drawn day by day and read in between."""
     keep = float(np.exp(-1.0 / settings.drift_days))
     shocks = rng.normal(0.0, settings.drift_sd, int(days[-1]) + 2)
@@ -276,7 +276,7 @@ def _drift(rng: np.random.Generator, settings: Settings, days: Floats) -> Floats
     return np.interp(days, np.arange(len(path)), path)
 
 
-def _first_mean(rng: np.random.Generator, settings: Settings, who: Appealers) -> Floats:
+def _first_mean(rng: np.random.Generator, settings: WorldSettings, who: Appealers) -> Floats:
     """Return the responses to expect of a first appeal on a normal day, (appealers, kinds)."""
     kind_level = rng.normal(0.0, settings.kind_log_sd, settings.kinds)
     log_reach = np.log(who.reach / settings.reach_median)
@@ -287,7 +287,7 @@ def _first_mean(rng: np.random.Generator, settings: Settings, who: Appealers) ->
     return mean
 
 
-def _draw_generations(rng: np.random.Generator, settings: Settings, mean: Floats) -> Ints:
+def _draw_generations(rng: np.random.Generator, settings: WorldSettings, mean: Floats) -> Ints:
     """Draw the responses of their own accord, then those they set off, until all is quiet."""
     own_accord = (1.0 - settings.surge) * mean
     if settings.phi is not None:
@@ -299,7 +299,7 @@ def _draw_generations(rng: np.random.Generator, settings: Settings, mean: Floats
 
 
 def _draw_exits(
-    rng: np.random.Generator, settings: Settings, reach: Floats, retention: Floats
+    rng: np.random.Generator, settings: WorldSettings, reach: Floats, retention: Floats
 ) -> Ints:
     """Draw the exits: the more tired, the more."""
     growth = 1.0 + (settings.exit_growth - 1.0) * (1.0 - retention)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.scenarios import Settings
+from replay.scenarios import WorldSettings
 
 __all__ = ["Appealers", "busy_hours", "calendar", "choose_kinds", "day_rhythm", "draw_appealers"]
 
@@ -44,7 +44,7 @@ class Appealers(NamedTuple):
     network_age_years: Floats
 
 
-def draw_appealers(rng: np.random.Generator, settings: Settings, appeals: int) -> Appealers:
+def draw_appealers(rng: np.random.Generator, settings: WorldSettings, appeals: int) -> Appealers:
     """Draw founders, there from the start, and newcomers, who arrive steadily past the end."""
     founders, newcomers, days = _population(settings, appeals)
     n = founders + newcomers
@@ -73,7 +73,7 @@ def draw_appealers(rng: np.random.Generator, settings: Settings, appeals: int) -
 
 
 def calendar(
-    rng: np.random.Generator, settings: Settings, who: Appealers, appeals: int
+    rng: np.random.Generator, settings: WorldSettings, who: Appealers, appeals: int
 ) -> tuple[Ints, Floats]:
     """Return the appealer and the day of the first so many appeals of all, in time order."""
     appealer = np.repeat(np.arange(len(who.appeals)), who.appeals)
@@ -89,7 +89,7 @@ def calendar(
 
 
 def choose_kinds(
-    rng: np.random.Generator, settings: Settings, appealer: Ints, days: Floats
+    rng: np.random.Generator, settings: WorldSettings, appealer: Ints, days: Floats
 ) -> Ints:
     """Choose each appeal's kind: the appealer's favourite, or whatever is in fashion then."""
     fashionable = _fashionable(rng, settings, days)
@@ -112,7 +112,7 @@ def busy_hours(days: Floats) -> Floats:
     return midnight + np.interp(days - midnight, share / share[-1], edges)
 
 
-def _population(settings: Settings, appeals: int) -> tuple[int, int, float]:
+def _population(settings: WorldSettings, appeals: int) -> tuple[int, int, float]:
     """Return how many founders and newcomers to draw, and the days over which newcomers arrive.
 
     By Little's law (newcomers a day) x (mean career in days) appealers are there at any time: so
@@ -138,14 +138,14 @@ def _log_normal(rng: np.random.Generator, middle: float, log_sd: float, n: int) 
 
 
 def _strength(
-    rng: np.random.Generator, settings: Settings, brand: Flags, propensity: Floats
+    rng: np.random.Generator, settings: WorldSettings, brand: Flags, propensity: Floats
 ) -> Floats:
     face = np.where(brand, settings.brand_strength, settings.human_strength)
     relief = np.exp(-settings.reciprocity_relief * propensity)
     return _log_normal(rng, 1.0, settings.strength_log_sd, len(brand)) * face * relief
 
 
-def _fashionable(rng: np.random.Generator, settings: Settings, days: Floats) -> Ints:
+def _fashionable(rng: np.random.Generator, settings: WorldSettings, days: Floats) -> Ints:
     """Draw a kind for each day by its popularity then; each comes and goes in its own period."""
     period_days = rng.uniform(60.0, 150.0, settings.kinds)
     phase = rng.uniform(0.0, 2.0 * np.pi, settings.kinds)
