@@ -8,11 +8,20 @@ somebody who always says 1, comes near that study's.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["SCENARIOS", "WorldSettings", "settings_of"]
+__all__ = ["SCENARIOS", "WorldSettings", "checked", "settings_of"]
+
+# Bounds far outside what any world needs: what is not finite, or never ends, is refused by them.
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Branching = Annotated[float, msgspec.Meta(ge=0, le=0.95)]
+Signed = Annotated[float, msgspec.Meta(ge=-10, le=10)]
+Days = Annotated[float, msgspec.Meta(ge=0.1, le=366)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
 class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,67 +33,67 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     # Who appeals, how often: 8 a day make some 3,000 appeals a year, by some 500 appealers.
-    appeals_per_day: float = 8.0
+    appeals_per_day: Positive = 8.0
     # An appealer's appeals: 1 + a rounded log-normal, heavy-tailed; cut off, so that every career
     # ends and the number of appealers at any time does not grow with the world.
-    repeats_median: float = 3.5
-    repeats_log_sd: float = 1.2
-    repeats_max: int = 150
-    survivorship: float = 0.3  # correlation of quality and log number of appeals
-    gap_days: float = 3.5  # median over appealers of the mean gap between appeals
-    gap_log_sd: float = 0.5
-    rest_share: float = 0.08  # of the gaps are rests ...
-    rest_days: float = 30.0  # ... of this mean length
+    repeats_median: Positive = 3.5
+    repeats_log_sd: Amount = 1.2
+    repeats_max: Number = 150
+    survivorship: Share = 0.3  # correlation of quality and log number of appeals
+    gap_days: Positive = 3.5  # median over appealers of the mean gap between appeals
+    gap_log_sd: Amount = 0.5
+    rest_share: Share = 0.08  # of the gaps are rests ...
+    rest_days: Amount = 30.0  # ... of this mean length
     # What a first appeal draws, and how unevenly.
-    first_mean: float = 100.0  # responses expected, averaged over appealers
-    reach_median: float = 10_000.0  # people; within 1e3..1e5
-    reach_log_sd: float = 0.74  # with the kinds' .3: log-sd .8 besides quality
-    kinds: int = 8
-    kind_log_sd: float = 0.3
-    quality_sd: float = 0.5  # appealer level, natural log
-    phi: float | None = 10.0  # shape of the Gamma multiplier per appeal; None: plain Poisson
+    first_mean: Positive = 100.0  # responses expected, averaged over appealers
+    reach_median: Positive = 10_000.0  # people; within 1e3..1e5
+    reach_log_sd: Amount = 0.74  # with the kinds' .3: log-sd .8 besides quality
+    kinds: Number = 8
+    kind_log_sd: Amount = 0.3
+    quality_sd: Amount = 0.5  # appealer level, natural log
+    phi: Positive | None = 10.0  # shape of the Gamma multiplier per appeal; None: plain Poisson
     # Wear-out per appeal of stock, natural log.
-    beta_own: float = 0.08
-    beta_kind: float = 0.25
-    beta_crowd: float = 0.0
-    half_life_own_days: float = 14.0
-    half_life_kind_days: float = 21.0
-    half_life_crowd_days: float = 10.0
-    cliff_stock: float | None = None
-    cliff_factor: float = 0.35
-    strength_log_sd: float = 0.0  # between appealers
-    immune_share: float = 0.0  # of the appealers never tire, of anything
+    beta_own: Amount = 0.08
+    beta_kind: Amount = 0.25
+    beta_crowd: Amount = 0.0
+    half_life_own_days: Positive = 14.0
+    half_life_kind_days: Positive = 21.0
+    half_life_crowd_days: Positive = 10.0
+    cliff_stock: Positive | None = None
+    cliff_factor: Positive = 0.35
+    strength_log_sd: Amount = 0.0  # between appealers
+    immune_share: Share = 0.0  # of the appealers never tire, of anything
     # Brands and people: multipliers of wear-out, and a brand's level (natural log).
-    brand_share: float = 0.3
-    brand_strength: float = 1.0
-    human_strength: float = 1.0
-    brand_level: float = 0.0
+    brand_share: Share = 0.3
+    brand_strength: Amount = 1.0
+    human_strength: Amount = 1.0
+    brand_level: Signed = 0.0
     # Fashion: the share of appeals of the appealer's favourite kind, whatever is in fashion, and
     # the amplitude (natural log) of the waves in which kinds come and go.
-    loyalty: float = 0.8
-    fad_amplitude: float = 0.5
+    loyalty: Share = 0.8
+    fad_amplitude: Amount = 0.5
     # What happens to everybody at once: amplitudes, fall at weekends and drift in natural log.
-    season_year: float = 0.0
-    season_week: float = 0.0
-    outage_factor: float = 1.0
-    outage_days: float = 14.0
-    outage_every_days: float = 180.0
-    drift_sd: float = 0.0
-    drift_days: float = 60.0
+    season_year: Amount = 0.0
+    season_week: Amount = 0.0
+    outage_factor: Positive = 1.0
+    outage_days: Amount = 14.0
+    outage_every_days: Positive = 180.0
+    drift_sd: Amount = 0.0
+    drift_days: Positive = 60.0
     # When responses come: "log-normal", median 6 h and sigma 1.5, or "stretched", the stretched
     # exponential exp(-(t / 15 h)^0.4); none after the horizon. And the share of the responses
     # that earlier ones set off (branching ratio), within about half an hour.
     delay: Literal["log-normal", "stretched"] = "log-normal"
-    horizon_days: float = 7.0
-    surge: float = 0.0
+    horizon_days: Days = 7.0
+    surge: Branching = 0.0
     # Reciprocity: the share of responses that come from other appealers; what a standard deviation
     # of the propensity to answer adds to the level, and takes off wear-out (natural log).
-    reciprocity_share: float = 0.0
-    reciprocity_level: float = 0.0
-    reciprocity_relief: float = 0.0
+    reciprocity_share: Share = 0.0
+    reciprocity_level: Signed = 0.0
+    reciprocity_relief: Signed = 0.0
     # Exits per person reached by a first appeal; times as many when no retention is left.
-    exit_rate: float = 1e-5
-    exit_growth: float = 10.0
+    exit_rate: Amount = 1e-5
+    exit_growth: Amount = 10.0
 
 
 SCENARIOS: dict[str, WorldSettings] = {
@@ -149,3 +158,20 @@ def settings_of(scenario: str) -> WorldSettings:
     if scenario not in SCENARIOS:
         raise ValueError(f"scenario: expected one of {', '.join(SCENARIOS)}; got {scenario!r}")
     return SCENARIOS[scenario]
+
+
+def checked(settings: WorldSettings) -> WorldSettings:
+    """Return the settings if each is within its bounds.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not, what was expected and what came.
+    """
+    plain = msgspec.structs.asdict(settings)
+    try:
+        return msgspec.convert(plain, WorldSettings)
+    except msgspec.ValidationError as error:
+        expected, _, field = str(error).partition(" - at `$.")
+        name = field.rstrip("`")
+        raise ValueError(f"{name}: {expected.lower()}, got {plain[name]!r}") from None

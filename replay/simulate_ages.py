@@ -16,7 +16,6 @@ from replay.world_people import DAILY_AMPLITUDE, day_rhythm
 
 __all__ = ["draw_ages", "draw_cascade"]
 
-DAY_MS = 86_400_000
 LOG_NORMAL_MEDIAN_DAYS, LOG_NORMAL_SIGMA = 6.0 / 24.0, 1.5
 STRETCHED_SCALE_DAYS, STRETCHED_POWER = 15.0 / 24.0, 0.4
 # Mean of the exponential kernel: a half-life of 20 minutes.

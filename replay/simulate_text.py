@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.world import DAY_MS
 from streams.codec import rfc3339
 from streams.events import Appeal
 
 __all__ = ["APPEALER_BASE", "Responses", "appeal_line", "response_rows", "rfc3339"]
 
-DAY_MS = 86_400_000
 # Responders below are members of the public, u0000000 to u9999999; from here on, appealers.
 APPEALER_BASE = 10_000_000
 FLAGS = frozenset({"brand", "synthetic"})  # attributes that are true or false in JSON

@@ -5,11 +5,12 @@ marketer with 8,150 followers raised 5,000 dollars within a few hours and 11,700
 blogger with nearly 48,000 was stranded with a broken bus 100 miles from Las Vegas and fetched the
 same night. Their appeals carry the attribute `"synthetic": false`, all others `true`. Even of
 those two the single responses are invented: only their sum in dollars, and by when, is known; of
-the blogger's, not even the night.
+the blogger's, not even the night. The truth beside them is true of what is invented.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.scenarios import WorldSettings
+from replay.simulate import Simulation, series_truth
 from replay.simulate_ages import draw_ages
 from replay.simulate_text import appeal_line
 from replay.story_cast import CAST, GIFTS, REAL, Member
-from replay.world import COMMUNITY_SIZE, DAY_MS, adstock
+from replay.world import COMMUNITY_SIZE, DAY_MS, ONSET_RETENTION, Series, adstock
 from streams.codec import rfc3339
-from streams.events import Appeal
+from streams.events import Appeal, Response
 
-__all__ = ["Story", "write_story"]
+__all__ = ["write_story"]
 
 SEED = 2009
 DAY_0_MS = 1_220_227_200_000  # 2008-09-01T00:00:00Z; the days of the cast count from here
@@ -42,15 +44,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Story(NamedTuple):
-    """What was written, and where."""
-
-    events: Path
-    truth: Path
-    appeals: int
-    responses: int
-
-
 class _Asked(NamedTuple):
     """An appeal before its time: who, when (days of the story), for what, before whom."""
 
@@ -59,26 +52,36 @@ class _Asked(NamedTuple):
     kind: str
     audience: str
 
+    @property
+    def first_mean(self) -> float:
+        """The responses to expect of a first appeal."""
+        return self.member.reach * self.member.rate
 
-def write_story(out_dir: Path) -> Story:
-    """Write `events.jsonl` and `truth.json` into a folder, the same bytes every time.
 
-    The truth has the form of replay.simulate's, as far as it goes.
-    """
+def write_story(out_dir: Path) -> Simulation:
+    """Write `events.jsonl` and `truth.json` into a folder, the same bytes every time."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     asked = _everything_asked(rng)
     retention = _retention(asked)
     appeals = [_appeal(index, one) for index, one in enumerate(asked)]
-    responses = [
-        line
+    drawn = [
+        _responses(rng, appeal, one, rho)
         for appeal, one, rho in zip(appeals, asked, retention.tolist(), strict=True)
-        for line in _responses(rng, appeal, one, rho)
     ]
+    lines = [(appeal.time_ms, appeal_line(appeal)) for appeal in appeals]
+    lines += [(r.time_ms, _response_line(r)) for responses in drawn for r in responses]
+    counts = [sum(not r.exit for r in responses) for responses in drawn]
+    story = Simulation(
+        events=out_dir / "events.jsonl",
+        truth=out_dir / "truth.json",
+        appeals=len(appeals),
+        responses=sum(counts),
+        exits=sum(map(len, drawn)) - sum(counts),
+    )
     out_dir.mkdir(parents=True, exist_ok=True)
-    story = Story(out_dir / "events.jsonl", out_dir / "truth.json", len(appeals), len(responses))
-    lines = [(appeal.time_ms, appeal_line(appeal)) for appeal in appeals] + responses
     story.events.write_bytes(b"".join(line for _, line in sorted(lines, key=lambda at: at[0])))
-    story.truth.write_bytes(msgspec.json.encode(_truth(appeals, retention)) + b"\n")
+    known = _truth(appeals, asked, retention, counts)
+    story.truth.write_bytes(msgspec.json.encode(known) + b"\n")
     return story
 
 
@@ -154,33 +157,51 @@ def _appeal(index: int, one: _Asked) -> Appeal:
 
 def _responses(
     rng: np.random.Generator, appeal: Appeal, one: _Asked, retention: float
-) -> list[tuple[int, bytes]]:
-    """Return the responses to an appeal as times and lines."""
+) -> list[Response]:
+    """Return the responses to an appeal, and the exits after them."""
     real = REAL.get((one.member.name, one.day))
     if real is None:
-        ages, dollars = _invented(rng, one, appeal, retention)
+        ages, dollars = _invented(rng, appeal, one, retention)
     else:
         ages, dollars = _recorded(rng, real)
+    leaving = 0 if real else int(rng.poisson(_exits(one.member, retention)))
+    ages = np.concatenate([ages, _ages(rng, appeal, leaving)])
     who = _responders(rng, one.member, len(ages))
-    lines = []
-    for age, name, gift in zip(ages.tolist(), who, dollars, strict=True):
-        time_ms = appeal.time_ms + max(1, round(age * DAY_MS))
-        lines.append((time_ms, _response_line(appeal.appeal_id, time_ms, name, gift)))
-    return lines
+    return [
+        Response(
+            appeal_id=appeal.appeal_id,
+            time_ms=appeal.time_ms + max(1, round(age * DAY_MS)),
+            responder=name,
+            value=gift,
+            exit=place >= len(dollars),
+        )
+        for place, (age, name, gift) in enumerate(
+            zip(ages.tolist(), who, [*dollars, *[None] * leaving], strict=True)
+        )
+    ]
 
 
 def _invented(
-    rng: np.random.Generator, one: _Asked, appeal: Appeal, retention: float
+    rng: np.random.Generator, appeal: Appeal, one: _Asked, retention: float
 ) -> tuple[Floats, list[float | None]]:
     assert FORCES.phi is not None
     luck = float(rng.gamma(FORCES.phi, 1.0 / FORCES.phi))
-    n = int(rng.poisson(one.member.reach * one.member.rate * retention * luck))
-    posted_days = np.full(n, (appeal.time_ms % DAY_MS) / DAY_MS)
-    ages = draw_ages(rng, FORCES, posted_days)
+    n = int(rng.poisson(one.first_mean * retention * luck))
+    ages = _ages(rng, appeal, n)
     if one.kind not in GIFTS:
         return ages, [None] * n
     gifts = GIFT_MEDIAN_DOLLARS * np.exp(GIFT_LOG_SD * rng.standard_normal(n))
     return ages, np.maximum(gifts.round(2), 1.0).tolist()
+
+
+def _ages(rng: np.random.Generator, appeal: Appeal, n: int) -> Floats:
+    return draw_ages(rng, FORCES, np.full(n, (appeal.time_ms % DAY_MS) / DAY_MS))
+
+
+def _exits(member: Member, retention: float) -> float:
+    """Return the exits to expect: the more tired, the more, and from brands most."""
+    growth = 1.0 + (FORCES.exit_growth - 1.0) * (1.0 - retention)
+    return member.reach * FORCES.exit_rate * growth * member.strength
 
 
 def _recorded(
@@ -220,19 +241,25 @@ def _responders(rng: np.random.Generator, member: Member, n: int) -> list[str]:
     ]
 
 
-def _response_line(appeal_id: str, time_ms: int, responder: str, value: float | None) -> bytes:
+def _response_line(response: Response) -> bytes:
     event: dict[str, object] = {
         "type": "response",
-        "appeal_id": appeal_id,
-        "time": rfc3339(time_ms),
-        "responder": responder,
+        "appeal_id": response.appeal_id,
+        "time": rfc3339(response.time_ms),
+        "responder": response.responder,
     }
-    if value is not None:
-        event["value"] = value
+    if response.value is not None:
+        event["value"] = response.value
+    if response.exit:
+        event["exit"] = True
     return msgspec.json.encode(event) + b"\n"
 
 
-def _truth(appeals: list[Appeal], retention: Floats) -> dict[str, object]:
+def _truth(
+    appeals: list[Appeal], asked: list[_Asked], retention: Floats, counts: list[int]
+) -> dict[str, object]:
+    """Return the truth in the form of replay.simulate.truth; there is no level in the story."""
+    first_mean = np.array([one.first_mean for one in asked])
     return {
         "scenario": "story",
         "seed": SEED,
@@ -241,6 +268,37 @@ def _truth(appeals: list[Appeal], retention: Floats) -> dict[str, object]:
             "appeal_id": [appeal.appeal_id for appeal in appeals],
             "appealer": [appeal.appealer for appeal in appeals],
             "kind": [appeal.kind for appeal in appeals],
+            "repeat": _count_up([(appeal.appealer, appeal.audience) for appeal in appeals]),
+            "number": _count_up([(appeal.appealer, appeal.kind) for appeal in appeals]),
             "retention": retention.round(9).tolist(),
+            "level": [1.0] * len(appeals),
+            "mean": (first_mean * retention).round(6).tolist(),
+            "responses": counts,
         },
+        "series": [series_truth(series) for series in _series(appeals, retention)],
     }
+
+
+def _series(appeals: list[Appeal], retention: Floats) -> list[Series]:
+    number = _count_up([(appeal.appealer, appeal.kind) for appeal in appeals])
+    onset: dict[tuple[str, str], tuple[int, int, str]] = {}
+    for appeal, n, rho in zip(appeals, number, retention.tolist(), strict=True):
+        if rho <= ONSET_RETENTION:
+            tired = (appeal.time_ms, n, appeal.appeal_id)
+            onset.setdefault((appeal.appealer, appeal.kind), tired)
+    total = Counter((appeal.appealer, appeal.kind) for appeal in appeals)
+    immune = {member.name for member in CAST if member.strength == 0.0}
+    return [
+        Series(*key, n, key[0] in immune, *onset.get(key, (None, None, None)))
+        for key, n in sorted(total.items())
+    ]
+
+
+def _count_up(keys: list[tuple[str, str]]) -> list[int]:
+    """Return 1 for the first appearance of a key, 2 for the second, ..."""
+    seen: Counter[tuple[str, str]] = Counter()
+    counted = []
+    for key in keys:
+        seen[key] += 1
+        counted.append(seen[key])
+    return counted

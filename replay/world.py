@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.scenarios import WorldSettings, settings_of
+from replay.scenarios import WorldSettings, checked, settings_of
 from replay.world_people import (
     Appealers,
     busy_hours,
@@ -157,7 +157,7 @@ def build_world(
     Raises
     ------
     ValueError
-        If there is no such scenario, or no appeal to draw.
+        If there is no such scenario, no appeal to draw, or a setting out of its bounds.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def build_world(
     """
     if appeals < 1:
         raise ValueError(f"appeals: expected at least 1, got {appeals}")
-    settings = settings_of(scenario) if settings is None else settings
+    settings = settings_of(scenario) if settings is None else checked(settings)
     rng = np.random.Generator(np.random.PCG64(seed))
     who = draw_appealers(rng, settings, appeals)
     appealer, days = calendar(rng, settings, who, appeals)

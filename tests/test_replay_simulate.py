@@ -252,6 +252,9 @@ def test_what_cannot_be_drawn_is_refused_by_name():
         settings_of("tired")
     with pytest.raises(ValueError, match="appeals: expected at least 1, got 0"):
         build_world("classic", 1, 0)
+    for name, value in (("surge", 1.0), ("beta_own", math.nan), ("gap_days", math.inf)):
+        with pytest.raises(ValueError, match=f"{name}: expected .*, got {value}"):
+            build_world("odd", 1, 10, settings=WorldSettings(**{name: value}))
 
 
 def test_the_story_is_the_same_every_time_and_keeps_to_the_record(tmp_path):
