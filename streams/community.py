@@ -11,16 +11,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from models.completion import Completion
-from models.retention import PooledRetention
 
 from models.ages import AgeGrid
+from models.completion import Completion
 from models.forecast import Features, Forecast
+from models.retention import PooledRetention
 from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
 from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
 from streams.settings import Settings
+from streams.tally import Cell, Tally
 
 __all__ = ["Ask", "Community", "CommunityState"]
 
@@ -76,6 +77,7 @@ class CommunityState(msgspec.Struct):
     level_week: int
     retention: dict[str, Any]
     completion: dict[str, Any]
+    tally: dict[str, list[Cell]]
 
 
 class Community:
@@ -115,6 +117,7 @@ class Community:
         self.reciprocity = Reciprocity(
             settings.responders_max, state.reciprocity if state else None
         )
+        self.tally = Tally(state.tally if state else None)
         if state is not None:
             self.model.restore(state.retention)
             self.completion.restore(state.completion)
@@ -185,6 +188,8 @@ class Community:
         del self.asks[ask.appeal.appeal_id]
         forecast = self.model.forecast_one(ask.features(1.0))
         self._say_estimate(ask, "final", message.time_ms, forecast)
+        repeat, value = ask.kind_repeat, message.value_micros
+        self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value)
         appealer = ask.appeal.appealer
         self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)
 
@@ -223,4 +228,5 @@ class Community:
             level_week=self._level_week,
             retention=self.model.state(),
             completion=self.completion.state(),
+            tally=self.tally.kinds,
         )

@@ -132,7 +132,7 @@ def load_settings(
     overrides: Mapping[str, Any],
     mapped: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Read what a mapping says, then a file, ASKAGAIN_* variables, and `overrides` (name to text)."""
+    """Read a mapping's settings, a file's, ASKAGAIN_* variables, `overrides` (name to text)."""
     settings = settings_from(mapped or {}, "mapping", Settings())
     if path is not None:
         settings = settings_from(_read_toml(path).get("settings", {}), str(path), settings)

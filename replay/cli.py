@@ -1,0 +1,164 @@
+"""The command line: `askagain`. Data to stdout, talk to stderr, exit codes that mean something.
+
+0: done. 1: stopped at bad input (--strict), or a check that was asked for failed. 2: wrong use,
+setting or mapping.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from replay.driver import StrictError
+from streams.settings import ConfigError, Settings, load_settings
+
+__all__ = ["app", "main", "settings_of"]
+
+app = typer.Typer(
+    name="askagain",
+    help="Does asking again still work? Learns online how much of a first appeal's response each "
+    "repeat still gets, says which trick is worn out, why, how sure it is, and when it may be "
+    "asked again.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Settings file, e.g. askagain.toml.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting, e.g. `--set horizon=3d`; may be given again."),
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the files; made if absent.")
+]
+    Path | None, typer.Option("--out", help="Folder for the files; made if absent.")
+]
+
+
+def settings_of(
+    config: Path | None, given: list[str] | None, mapped: dict[str, Any] | None = None
+) -> Settings:
+    """Read settings: the mapping's, then the file's, the environment's, the command line's."""
+    pairs = [item.partition("=") for item in given or []]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise ConfigError(f"--set: expected NAME=VALUE, got {name!r}")
+    overrides = {name: value for name, _, value in pairs}
+    return load_settings(config, os.environ, overrides, mapped or {})
+
+
+@app.command(name="replay")
+def replay_command(
+    events: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files of events (JSON lines, gzip, zstd), or - for standard input."),
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Mapping file that turns any table into events.")
+    ] = None,
+    config: ConfigOption = None,
+    out: OutOption = None,
+    given: SetOption = None,
+    strict: Annotated[bool, typer.Option(help="Stop at the first bad event, exit code 1.")] = False,
+    speed: Annotated[
+        str, typer.Option(help="`max`, or so many times as fast as it happened.")
+    ] = "max",
+    rows: Annotated[int, typer.Option(help="Series shown at each end of the table.", min=0)] = 10,
+    quiet: Annotated[bool, typer.Option(help="No progress bar, no table.")] = False,
+) -> None:
+    """Replay history: events in, verdicts out.
+
+    Examples:
+
+        askagain replay events.jsonl.gz --out out
+
+        askagain replay --map bank.toml --set horizon=1d --out out
+
+        zcat old/*.gz | askagain replay - --strict
+    """
+    from replay.run import run_replay  # after the arguments are known to be right
+
+    if bool(events) == (map_file is not None):
+        raise ConfigError("replay: expected files of events, or --map MAP.toml, one of the two")
+    run_replay(
+        events or [],
+        map_file,
+        lambda mapped: settings_of(config, given, mapped),
+        out,
+        strict=strict,
+        speed=_speed(speed),
+        rows=rows,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def demo(out: OutOption = None) -> None:
+    """Replay a small synthetic stream around two nights of January 2009.
+
+    Example:
+
+        askagain demo
+    """
+    from replay.run import run_demo
+
+    run_demo(out)
+
+
+@app.command()
+def simulate(
+    scenario: Annotated[str, typer.Argument(help="fresh, classic, emulators, outage, ...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for events.jsonl and truth.json.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 1,
+    appeals: Annotated[int, typer.Option(help="How many appeals.", min=1)] = 3000,
+) -> None:
+    """Simulate a stream of which the truth is known: events.jsonl and truth.json.
+
+    Scenarios: fresh, classic, emulators, outage, seasonal, abrupt, recovering, brand_vs_human,
+    surge, mixed, immune.
+
+    Example:
+
+        askagain simulate classic --seed 7 --appeals 3000 --out world
+    """
+    from replay.run import run_simulate
+
+    run_simulate(scenario, seed, appeals, out)
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < float("inf"):
+        raise ConfigError(f"--speed: expected max or a number > 0, got {text!r}")
+    return speed
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error), 2)
+    except StrictError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"askagain: {message}", err=True)
+    sys.exit(code)

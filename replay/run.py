@@ -1,0 +1,135 @@
+"""What the commands do: put the parts together, show progress, print the table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from replay.driver import Progress as Step
+from replay.driver import replay
+from replay.output import Output
+from replay.reader import read_lines, source_names
+from replay.report import print_report
+from replay.summary import run_facts, summarise
+from streams.codec import rfc3339
+from streams.collector import Block
+from streams.pipeline import Pipeline
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from replay.mapping_rows import Block as MappedBlock
+
+__all__ = ["run_demo", "run_replay", "run_simulate"]
+
+talk = Console(stderr=True)
+
+
+def run_replay(
+    paths: list[str],
+    map_file: Path | None,
+    settings_of: Callable[[dict[str, Any]], Settings],
+    out: Path | None,
+    *,
+    strict: bool = False,
+    speed: float | None = None,
+    rows: int = 10,
+    quiet: bool = False,
+) -> None:
+    """Replay files or a mapping, write the files of PRODUCT.md to `out`, print the table."""
+    if map_file is None:
+        settings = settings_of({})
+        sources = {
+            name: read_lines(path) for name, path in zip(source_names(paths), paths, strict=True)
+        }
+    else:
+        settings, sources = _mapped(map_file, settings_of)
+    pipeline = Pipeline(settings)
+    with Output(out) as output, _progress(quiet) as on_progress:
+        replayed = replay(
+            pipeline, sources, output, strict=strict, speed=speed, on_progress=on_progress
+        )
+        output.write_json("summary.json", summarise(pipeline, replayed.fates))
+        output.write_json("run.json", run_facts(replayed, list(sources)))
+    if not quiet:
+        print_report(pipeline, replayed, out, rows)
+
+
+def _mapped(
+    map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]
+) -> tuple[Settings, dict[str, Iterator[Block]]]:
+    from replay.mapping import load_mapping, read_mapped
+
+    settings = settings_of(load_mapping(map_file).settings)
+    blocks = read_mapped(map_file, horizon_ms=settings.horizon_ms)
+    return settings, {map_file.name: _numbered(map_file.name, blocks)}
+
+
+def _numbered(name: str, blocks: Iterator[MappedBlock]) -> Iterator[Block]:
+    """Number sorted rows as they come; a reject still names the file and row where it stood."""
+    start = 0
+    for block in blocks:
+        end = start + len(block.events)
+        yield Block(name, range(start, end), block.events, block.sources, block.lines)
+        start = end
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Step], None]]:
+    """Show events a second and the stream's own date, a few times a second."""
+    if quiet:
+        yield lambda _: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=talk, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        started_s = time.perf_counter()
+
+        def show(step: Step) -> None:
+            rate = step.events / max(time.perf_counter() - started_s, 1e-3)
+            date = "" if abs(step.watermark_ms) > 1 << 50 else rfc3339(step.watermark_ms)[:10]
+            text = f"{step.events:,} events  {rate:,.0f}/s  {date}"
+            bar.update(task, description=text)
+
+        yield show
+
+
+def run_demo(out: Path | None) -> None:
+    """Write the story of January 2009, replay it, show the verdicts."""
+    from tempfile import TemporaryDirectory
+
+    from replay.story import write_story
+
+    with TemporaryDirectory(prefix="askagain-") as scratch:
+        folder = out or Path(scratch)
+        story = write_story(folder)
+        talk.print("Two real appeals of January 2009; every repeat and emulator is invented.")
+        run_replay([str(story.events)], None, lambda _: Settings(), out, rows=8)
+
+
+def run_simulate(scenario: str, seed: int, appeals: int, out: Path) -> None:
+    """Write events.jsonl and truth.json of a simulated world."""
+    from replay.simulate import write_simulation
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=talk, transient=True) as bar:
+        task = bar.add_task(f"simulating {scenario}", total=appeals)
+        written = write_simulation(
+            scenario, seed, appeals, out, progress=lambda done, _: bar.update(task, completed=done)
+        )
+    talk.print(
+        f"{written.appeals:,} appeals, {written.responses:,} responses, {written.exits:,} exits: "
+        f"{written.events}\nwhat is true of them: {written.truth}"
+    )
