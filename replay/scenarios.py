@@ -40,7 +40,7 @@ class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
     repeats_log_sd: Amount = 1.2
     repeats_max: Number = 150
     survivorship: Share = 0.3  # correlation of quality and log number of appeals
-    gap_days: Positive = 3.5  # median over appealers of the mean gap between appeals
+    gap_days: Positive = 3.3  # median over appealers of the mean gap between appeals
     gap_log_sd: Amount = 0.5
     rest_share: Share = 0.08  # of the gaps are rests ...
     rest_days: Amount = 30.0  # ... of this mean length

@@ -55,7 +55,8 @@ def draw_appealers(rng: np.random.Generator, settings: WorldSettings, appeals: i
     gap_days = _log_normal(rng, settings.gap_days, settings.gap_log_sd, n)
     repeats = np.round(settings.repeats_median * np.exp(settings.repeats_log_sd * career))
     reach = _log_normal(rng, settings.reach_median, settings.reach_log_sd, n)
-    first_day = rng.random(founders) * gap_days[:founders]
+    # A founder is somewhere within a gap, or a rest, when the world begins.
+    first_day = rng.random(founders) * _mean_gap(settings, gap_days[:founders])
     return Appealers(
         start_days=np.concatenate([first_day, np.sort(rng.random(newcomers) * days)]),
         appeals=1 + np.minimum(repeats, settings.repeats_max).astype(np.int64),
@@ -120,11 +121,15 @@ def _population(settings: WorldSettings, appeals: int) -> tuple[int, int, float]
     the world will last; what is too much is cut off.
     """
     repeats = settings.repeats_median * float(np.exp(settings.repeats_log_sd**2 / 2.0))
-    resting = settings.rest_share * settings.rest_days
-    gap_days = resting + (1.0 - settings.rest_share) * settings.gap_days
+    gap_days = float(_mean_gap(settings, np.array(settings.gap_days)))
     newcomers_a_day = settings.appeals_per_day / (1.0 + repeats)
     days = 1.4 * appeals / settings.appeals_per_day + 60.0
     return round(newcomers_a_day * repeats * gap_days), round(newcomers_a_day * days), days
+
+
+def _mean_gap(settings: WorldSettings, gap_days: Floats) -> Floats:
+    """Return the mean time between appeals, rests included."""
+    return settings.rest_share * settings.rest_days + (1.0 - settings.rest_share) * gap_days
 
 
 def _correlated(rng: np.random.Generator, correlation: float, n: int) -> tuple[Floats, Floats]:
