@@ -102,9 +102,9 @@ SCENARIOS: dict[str, WorldSettings] = {
     # Own and kind wear-out, with recovery at rest.
     "classic": WorldSettings(),
     # Tricks are copied: only the crowd's use wears them out. Its stock counts a whole community,
-    # 20 appeals on average and 60 at the height of a fad, hence the small beta: .5 for 60.
+    # 20 appeals on average and 60 at the height of a fad, hence the small beta: .45 for 60.
     "emulators": WorldSettings(
-        beta_own=0.0, beta_kind=0.0, beta_crowd=0.008, loyalty=0.2, fad_amplitude=2.5
+        beta_own=0.0, beta_kind=0.0, beta_crowd=0.0075, loyalty=0.2, fad_amplitude=2.5
     ),
     # Everybody falls at once for a fortnight; nobody tires.
     "outage": WorldSettings(beta_own=0.0, beta_kind=0.0, outage_factor=0.35),
