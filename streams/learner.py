@@ -23,7 +23,10 @@ Fact = Estimate | Verdict | Level
 class Envelope(msgspec.Struct, frozen=True):
     """What one collector said, and how far it had got when it had said it.
 
-    `sequence` counts a collector's envelopes from 0, so that a redelivered one is known.
+    `sequence` is the number of the first of `messages`, counted from 0 as the collector says them
+    (to this learner). A collector says the same messages in the same order whatever batches its
+    events came in, so after a restart the envelopes may be cut differently, and what is said again
+    is still known.
     """
 
     partition: str
@@ -82,13 +85,13 @@ class Learner:
     def receive(self, envelope: Envelope) -> None:
         """Take an envelope and learn from all that is complete by now."""
         partition = self.partitions[envelope.partition]
-        if envelope.sequence < partition.next_sequence:
-            self.redelivered += 1
-            return
-        assert envelope.sequence == partition.next_sequence, "an envelope was lost"
-        partition.next_sequence += 1
+        known = partition.next_sequence - envelope.sequence
+        assert known >= 0, "an envelope was lost"
+        self.redelivered += min(known, len(envelope.messages))
+        new = envelope.messages[known:]
+        partition.next_sequence += len(new)
         partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        for message in envelope.messages:
+        for message in new:
             self._push(message)
         self._work_off()
 

@@ -81,7 +81,7 @@ class Pipeline:
         self.learner.receive(
             Envelope(str(partition), self._sequences[partition], collector.watermark_ms(), messages)
         )
-        self._sequences[partition] += 1
+        self._sequences[partition] += len(messages)
 
     def state(self) -> PipelineState:
         """Return everything known. Encode it before going on: it shares its parts with the
