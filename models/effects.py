@@ -1,0 +1,151 @@
+"""Random effects of many units, each Gaussian *given* the shared coefficients.
+
+A unit (an appealer with its audience) has two effects: its level, and how much faster than others
+it wears out. Kept is u | theta ~ N(mean + loading theta, covariance). That is the exact conditional
+of a joint Gaussian over theta and all the units' effects: an observation of one unit changes only
+its own conditional and the marginal of theta (the "arrowhead" a mixed model's precision has;
+Henderson 1975, "Best linear unbiased estimation and prediction under a selection model", Biometrics
+31(2)). So thousands of units cost one row each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BLANK", "Effects"]
+
+Floats = NDArray[np.float64]
+BLANK = 0  # the row of a unit never seen
+EFFECTS = 2  # level, wear-out
+
+
+class Effects:
+    """The conditional Gaussians of up to `units_max` units; the one longest unheard of makes room
+    for a new one.
+
+    Attributes
+    ----------
+    mean : shape (rows, 2). loading : (rows, 2, capacity). covariance : (rows, 2, 2).
+    appeals : shape (rows,), appeals learned of each unit. last_days : when the latest of them was.
+    evicted : how many units have made room.
+    """
+
+    def __init__(self, units_max: int, sds: tuple[float, float]) -> None:
+        self.units_max = units_max
+        self.sds = sds  # of a new unit
+        self.row: dict[str, int] = {}
+        self.evicted = 0
+        self._allocate(64, 16)
+
+    def _allocate(self, rows: int, capacity: int) -> None:
+        self.mean: Floats = np.zeros((rows, EFFECTS))
+        self.loading: Floats = np.zeros((rows, EFFECTS, capacity))
+        self.covariance: Floats = np.zeros((rows, EFFECTS, EFFECTS))
+        self.prior_sds: Floats = np.zeros((rows, EFFECTS))
+        self.appeals = np.zeros(rows, dtype=np.int64)
+        self.last_days = np.zeros(rows)
+        self._blank(BLANK)
+
+    def fit(self, capacity: int) -> None:
+        """Make room for the loadings of so many coefficients."""
+        more = capacity - self.loading.shape[2]
+        if more > 0:
+            self.loading = np.pad(self.loading, ((0, 0), (0, 0), (0, more)))
+
+    def find(self, key: str) -> int:
+        """Return the row of a unit, BLANK if it is not known."""
+        return self.row.get(key, BLANK)
+
+    def touch(self, key: str, time_days: float) -> int:
+        """Return the row of a unit about to be learned of, as the one latest heard of."""
+        row = self.row.pop(key, None)
+        if row is None:
+            row = self._new_row()
+        self.row[key] = row
+        self.appeals[row] += 1
+        self.last_days[row] = max(time_days, self.last_days[row])
+        return row
+
+    def _new_row(self) -> int:
+        """Return a blank row: a fresh one, or that of the unit longest unheard of (dicts keep their
+        order).
+        """
+        if len(self.row) >= self.units_max:
+            row = self.row.pop(next(iter(self.row)))
+            self.evicted += 1
+        else:
+            row = len(self.row) + 1
+            self._grow(row + 1)
+        self._blank(row)
+        return row
+
+    def expect(self, sds: tuple[float, float]) -> None:
+        """Let units that are new from now on have these prior sds."""
+        self.sds = sds
+        self._blank(BLANK)
+
+    def _blank(self, row: int) -> None:
+        self.mean[row] = 0.0
+        self.loading[row] = 0.0
+        self.covariance[row] = np.diag(np.square(self.sds))
+        self.prior_sds[row] = self.sds
+        self.appeals[row] = 0
+        self.last_days[row] = -np.inf
+
+    def _grow(self, rows: int) -> None:
+        if rows <= len(self.mean):
+            return
+        more = min(len(self.mean), self.units_max + 1 - len(self.mean))
+        self.mean = np.pad(self.mean, ((0, more), (0, 0)))
+        self.loading = np.pad(self.loading, ((0, more), (0, 0), (0, 0)))
+        self.covariance = np.pad(self.covariance, ((0, more), (0, 0), (0, 0)))
+        self.prior_sds = np.pad(self.prior_sds, ((0, more), (0, 0)))
+        self.appeals = np.pad(self.appeals, (0, more))
+        self.last_days = np.pad(self.last_days, (0, more))
+
+    def move(
+        self, source: int, target: int, slope: float, constant: float, variance: float
+    ) -> None:
+        """Say the coefficient at `source` by the one at `target` plus N(constant, variance), for
+        all units.
+
+        Needed before a coefficient is taken out: what a unit owed to it, it now owes to its
+        stand-in.
+        """
+        owed = self.loading[:, :, source].copy()
+        self.loading[:, :, target] += slope * owed
+        self.loading[:, :, source] = 0.0
+        self.mean += constant * owed
+        self.covariance += variance * owed[:, :, None] * owed[:, None, :]
+
+    def state(self) -> dict[str, Any]:
+        used = len(self.row) + 1
+        return {
+            "units": list(self.row.items()),
+            "evicted": self.evicted,
+            "capacity": self.loading.shape[2],
+            "mean": self.mean[:used].tobytes(),
+            "loading": self.loading[:used].tobytes(),
+            "covariance": self.covariance[:used].tobytes(),
+            "prior_sds": self.prior_sds[:used].tobytes(),
+            "sds": list(self.sds),
+            "appeals": self.appeals[:used].tobytes(),
+            "last_days": self.last_days[:used].tobytes(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.row = {key: row for key, row in state["units"]}
+        self.evicted = state["evicted"]
+        used = len(self.row) + 1
+        rows = 64
+        while rows < used:
+            rows = min(2 * rows, self.units_max + 1)
+        self._allocate(rows, state["capacity"])
+        self.sds = tuple(state["sds"])
+        for name in ("mean", "loading", "covariance", "prior_sds", "appeals", "last_days"):
+            kept = getattr(self, name)
+            values = np.frombuffer(state[name], dtype=kept.dtype)
+            kept[:used] = values.reshape(used, *kept.shape[1:])
