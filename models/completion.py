@@ -1,0 +1,387 @@
+"""The completion curve: the share of an appeal's final responses that has arrived by an age.
+
+It is counted backwards in time (chain ladder): of the responses that an appeal has by the end of
+bin k, the share q_k that came in bin k is the same however many are still to come, so open appeals
+teach it too. Then F(k) = (1 - q_{k+1}) ... (1 - q_K). Appeals put at different hours are made
+comparable by the hour-of-week profile (models.hours). Estimates are nested: a kind's q_k leans on
+that of all kinds, that on a parametric law fitted to the bins that somebody has passed, and that on
+a prior curve. So there is an answer from the first appeal on, and no bin is ever empty.
+
+References
+----------
+Mack (1993), "Distribution-free calculation of the standard error of chain ladder reserve
+estimates", ASTIN Bulletin 23(2). Its q_k is the reverse-time hazard of Lagakos, Barraj & De
+Gruttola (1988), "Nonparametric analysis of truncated survival data, with application to AIDS",
+Biometrika 75(3). Greenwood's variance for the log of such a product: Kalbfleisch & Lawless (1991),
+"Regression models for right truncated data with applications to AIDS incubation times and reporting
+lags", Statistica Sinica 1. Weights n / (1 + (n - 1) rho) for correlated counts: Kleinman (1973),
+"Proportions with extraneous variance: single and independent samples", JASA 68(341).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from models.age_laws import truncated_law
+from models.ages import AgeGrid
+from models.hours import HourProfile, hour_of_week
+
+__all__ = ["Completion", "CurvePoint"]
+
+Floats = NDArray[np.float64]
+
+NORMAL_95 = 1.6448536269514722
+SHARE_MIN = 1e-9
+COHERENCE = 4.0  # checkpoints that an appeal faster or slower than the others shows it at
+DISPERSION_FROM = 50  # checkpoints of a kind, before which its curve is too rough to judge by
+CHECKPOINTS = 10  # an appeal is learned that many times
+LAW_WEIGHT = 10.0  # responses that the parametric law counts for, in each bin
+KIND_WEIGHTS = tuple(10.0 * 10.0 ** (k / 2.0) for k in range(7))  # 10 to 10,000 responses
+
+
+class CurvePoint(NamedTuple):
+    """The share of the final responses that has arrived by an age, with its 90 % interval."""
+
+    age_ms: int
+    share: float
+    low: float
+    high: float
+
+
+class _Ladder:
+    """Weighted responses in each bin and through each bin, of one kind or of all; and their curve.
+
+    density: share of the final responses by bin. arrived: its running sum. variance: of the log of
+    the share arrived by the end of a bin.
+    """
+
+    __slots__ = ("arrived", "density", "learned", "new", "refit_at", "total", "variance")
+
+    def __init__(self, bins: int) -> None:
+        self.new = [0.0] * bins
+        self.total = [0.0] * bins
+        self.learned = 0
+        self.refit_at = 1
+        self.arrived = [1.0] * bins
+        self.density = np.zeros(bins)
+        self.variance = np.zeros(bins)
+
+    def set_curve(self, q: Floats, variance: Floats) -> None:
+        """Turn the shares `q` of bins in what came through them into the curve."""
+        log_stay = np.log1p(-q[1:])
+        arrived = np.exp(np.append(np.cumsum(log_stay[::-1])[::-1], 0.0))
+        spread = variance[1:] / (1.0 - q[1:]) ** 2
+        variance = np.append(np.cumsum(spread[::-1])[::-1], 0.0)
+        self.adopt(arrived.tolist(), np.diff(arrived, prepend=0.0), variance)
+
+    def adopt(self, arrived: list[float], density: Floats, variance: Floats) -> None:
+        self.arrived, self.density, self.variance = arrived, density, variance
+
+
+class Completion:
+    """Share of the final responses that has arrived, by kind, age and hour put.
+
+    Parameters
+    ----------
+    grid
+        The age grid.
+    forgetting
+        Weight, in (0, 1], that what was counted in a bin keeps when another appeal passes it.
+    appeal_responses_max
+        What one appeal can count for at most, in responses, however many it drew: the inverse of
+        the correlation of responses within an appeal.
+    learns_hours
+        Whether to learn the hour-of-week profile; without it all hours are alike.
+    kinds_max
+        How many kinds have a curve of their own, first come (2 KB each); the rest share one.
+
+    Examples
+    --------
+    >>> completion = Completion(AgeGrid(7 * 86_400_000))
+    >>> for appeal in range(20):
+    ...     for before, bins in ((0, 13), (30, 17), (60, 49)):
+    ...         start = {13: 0, 17: 13, 49: 17}[bins]
+    ...         completion.learn_one("k", 0, start, [0] * (bins - start - 1) + [30], before)
+    >>> round(completion.share("k", 0, 13), 1), completion.share("k", 0, 49)
+    (0.4, 1.0)
+    """
+
+    def __init__(
+        self,
+        grid: AgeGrid,
+        forgetting: float = 0.9995,
+        appeal_responses_max: float = 300.0,
+        kinds_max: int = 64,
+        learns_hours: bool = True,
+    ) -> None:
+        self.grid = grid
+        self.forgetting = forgetting
+        self.appeal_responses_max = appeal_responses_max
+        self.kinds_max = kinds_max
+        self.learns_hours = learns_hours
+        self.hours = HourProfile(grid)
+        self.kind_weight = 100.0  # responses that the curve of all kinds counts for, in each bin
+        self.learned = 0
+        self.refit_at = 1
+        # Weights of what was counted: as claimed, as expected by chance, and as seen. As if one had
+        # seen a hundred responses scatter as they should.
+        self._spread = [100.0, 100.0, 100.0]
+        self._kinds: dict[str, _Ladder] = {}
+        self._others = _Ladder(grid.bins)  # kinds beyond the limit
+        self._pooled = _Ladder(grid.bins)  # all together, as of the last refit
+        self._checkpoints = {bins - 1: number for number, bins in enumerate(grid.checkpoints)}
+        self._profile: list[list[float]] = self.hours.average.tolist()
+        self._refit_pooled()
+        self._refit_kind(self._others)
+
+    def learn_one(
+        self, kind: str, time_ms: int, bin_start: int, counts: Sequence[int], before: int
+    ) -> None:
+        """Learn the responses that an appeal drew in some more bins.
+
+        Parameters
+        ----------
+        kind, time_ms
+            Of the appeal.
+        bin_start, counts
+            The first of the bins, and the responses in each bin from there on.
+        before
+            Responses in the bins before it.
+
+        Raises
+        ------
+        ValueError
+            If there are no such bins, or a count is negative.
+        """
+        self._require(bin_start, counts, before)
+        hour, ladder = hour_of_week(time_ms), self._ladder(kind)
+        self._count(ladder, hour, bin_start, counts, before)
+        ladder.learned += 1
+        self.learned += 1
+        if self.learned >= self.refit_at:
+            self.refit()
+        elif ladder.learned >= ladder.refit_at:
+            self._refit_kind(ladder)
+
+    def share(self, kind: str, time_ms: int, bins: int) -> float:
+        """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
+        if not 1 <= bins <= self.grid.bins:
+            raise ValueError(f"bins: expected 1 to {self.grid.bins}, got {bins}")
+        density = self._kinds.get(kind, self._others).density
+        profile = self.hours.average[hour_of_week(time_ms)]
+        arrived = density[:bins] @ profile[:bins]
+        return max(SHARE_MIN, float(arrived / (density @ profile)))
+
+    def interval(self, kind: str, time_ms: int, bins: int) -> tuple[float, float]:
+        """Return the 90 % interval of the share, the hour-of-week profile taken as known."""
+        share = self.share(kind, time_ms, bins)
+        variance = self._kinds.get(kind, self._others).variance[bins - 1]
+        factor = exp(NORMAL_95 * sqrt(float(variance)))
+        return share / factor, min(1.0, share * factor)
+
+    def curve(self, kind: str | None = None) -> list[CurvePoint]:
+        """Return the curve of a kind, or of all (None), the hour of the week averaged out."""
+        ladder = self._pooled if kind is None else self._kinds.get(kind, self._others)
+        shares = np.array(ladder.arrived)
+        factors = np.exp(NORMAL_95 * np.sqrt(ladder.variance))
+        low, high = shares / factors, np.minimum(1.0, shares * factors)
+        columns = (shares.tolist(), low.tolist(), high.tolist())
+        return [CurvePoint(*point) for point in zip(self.grid.edges_ms, *columns, strict=True)]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that have a curve of their own."""
+        return tuple(self._kinds)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything learned as plain data."""
+        return {
+            "schema": 1,
+            "horizon_ms": self.grid.horizon_ms,
+            "kind_weight": self.kind_weight,
+            "learned": self.learned,
+            "refit_at": self.refit_at,
+            "spread": list(self._spread),
+            "pooled": _ladder_state(self._pooled),
+            "others": _ladder_state(self._others),
+            "kinds": [[kind, _ladder_state(ladder)] for kind, ladder in self._kinds.items()],
+            "hours": self.hours.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, as if never interrupted."""
+        expected, got = (1, self.grid.horizon_ms), (state["schema"], state["horizon_ms"])
+        if got != expected:
+            raise ValueError(f"completion: expected schema and horizon_ms {expected}, got {got}")
+        self.kind_weight = state["kind_weight"]
+        self.learned, self.refit_at = state["learned"], state["refit_at"]
+        self._spread = list(state["spread"])
+        self._pooled = _ladder_of(state["pooled"])
+        self._others = _ladder_of(state["others"])
+        self._kinds = {kind: _ladder_of(ladder) for kind, ladder in state["kinds"]}
+        self.hours.restore(state["hours"])
+        self._profile = self.hours.average.tolist()
+
+    def _require(self, bin_start: int, counts: Sequence[int], before: int) -> None:
+        if bin_start < 0 or bin_start + len(counts) > self.grid.bins:
+            end = bin_start + len(counts)
+            raise ValueError(f"bins: expected 0 to {self.grid.bins}, got {bin_start} to {end}")
+        if before < 0 or min(counts, default=0) < 0:
+            raise ValueError(f"counts: expected none below 0, got {before} and {list(counts)}")
+
+    def _ladder(self, kind: str) -> _Ladder:
+        """Return a kind's ladder, or that of all others once there are too many kinds."""
+        ladder = self._kinds.get(kind)
+        if ladder is None:
+            if len(self._kinds) >= self.kinds_max:
+                return self._others
+            ladder = self._kinds[kind] = _Ladder(self.grid.bins)
+            pooled = self._pooled
+            ladder.adopt(pooled.arrived, pooled.density, pooled.variance)
+        return ladder
+
+    def _count(
+        self, ladder: _Ladder, hour: int, bin_start: int, counts: Sequence[int], before: int
+    ) -> None:
+        """Add to a ladder, in operational time, and to the profile's cells, as they came."""
+        keep, correlation = self.forgetting, 1.0 / self.appeal_responses_max
+        checkpoints, profile = self._checkpoints, self._profile[hour]
+        ladder_new, ladder_total = ladder.new, ladder.total
+        through, adjusted = float(before), self._adjusted(ladder, hour, bin_start, before)
+        whole = bin_start == 0 or bin_start - 1 in checkpoints
+        start, before_start, adjusted_start = bin_start, through, adjusted
+        for k, count in enumerate(counts, bin_start):
+            came = count / profile[k]
+            adjusted += came
+            through += count
+            if adjusted:
+                weight = 1.0 / (1.0 + adjusted * correlation)
+                ladder_new[k] = keep * ladder_new[k] + weight * came
+                ladder_total[k] = keep * ladder_total[k] + weight * adjusted
+            if k in checkpoints:
+                if whole and start and through:
+                    weight = 1.0 / (1.0 + through * correlation)
+                    new = weight * (through - before_start)
+                    self.hours.learn_one(hour, checkpoints[k], new, weight * through)
+                    self._disperse(ladder, start, k, adjusted - adjusted_start, adjusted)
+                whole, start, before_start, adjusted_start = True, k + 1, through, adjusted
+
+    def _disperse(self, ladder: _Ladder, start: int, k: int, new: float, adjusted: float) -> None:
+        """Learn how far appeals are from all having the same curve, by their squared residuals."""
+        q = 1.0 - ladder.arrived[start - 1] / ladder.arrived[k]
+        if ladder.learned < DISPERSION_FROM or not 0.0 < q < 1.0:
+            return
+        weight = 1.0 / (1.0 + adjusted / self.appeal_responses_max)
+        residual = weight * (new - adjusted * q)
+        terms = weight * adjusted, weight * weight * adjusted, residual * residual / (q * (1.0 - q))
+        keep = self.forgetting
+        self._spread = [keep * sum_ + term for sum_, term in zip(self._spread, terms, strict=True)]
+
+    def _dispersion(self) -> float:
+        """Return the factor of the variances: 1 where weighted responses were independent.
+
+        What appeals differ by beyond chance moves all bins of an appeal the same way, so it counts
+        for as many neighbours as move together.
+        """
+        claimed, chance, seen = self._spread
+        return (chance + COHERENCE * max(0.0, seen - chance)) / claimed
+
+    def _adjusted(self, ladder: _Ladder, hour: int, bin_start: int, before: int) -> float:
+        """Return what `before` would have been had the appeal been put at an average hour."""
+        if not before or not bin_start:
+            return float(before)
+        profile = self.hours.average[hour]
+        expected = float(ladder.density[:bin_start] @ profile[:bin_start])
+        return before * ladder.arrived[bin_start - 1] / expected
+
+    def refit(self) -> None:
+        """Estimate everything again: due when there is a sixth more to go by, in the end seldom."""
+        due = max(8, min(self.learned // 6, 5_000))
+        self.refit_at = self.learned + due
+        self._refit_pooled()
+        if self.learns_hours:
+            self.hours.refit(self._pooled.density, keep=self.forgetting ** (due / CHECKPOINTS))
+            self._profile = self.hours.average.tolist()
+        if len(self._kinds) > 1:
+            self._refit_kind_weight()
+        for ladder in (*self._kinds.values(), self._others):
+            self._refit_kind(ladder)
+
+    def _refit_pooled(self) -> None:
+        ladders, pooled = (*self._kinds.values(), self._others), self._pooled
+        new = np.sum([ladder.new for ladder in ladders], axis=0)
+        total = np.sum([ladder.total for ladder in ladders], axis=0)
+        pooled.new, pooled.total = new.tolist(), total.tolist()
+        law = truncated_law(self.grid.edges_ms, new, total)
+        weight = total + LAW_WEIGHT
+        q = (new + LAW_WEIGHT * law) / weight
+        pooled.set_curve(q, q * (1.0 - q) / weight * self._dispersion())
+
+    def _pooled_q(self) -> Floats:
+        q: Floats = self._pooled.density / np.array(self._pooled.arrived)
+        return q
+
+    def _refit_kind(self, ladder: _Ladder) -> None:
+        ladder.refit_at = ladder.learned + max(4, min(ladder.learned // 6, 5_000))
+        q_pooled, m = self._pooled_q(), self.kind_weight
+        total = np.array(ladder.total)
+        weight = total + m
+        q = (np.array(ladder.new) + m * q_pooled) / weight
+        pooled_weight = np.array(self._pooled.total) + LAW_WEIGHT
+        variance = q * (1.0 - q) * (1.0 / weight + (m / weight) ** 2 / pooled_weight)
+        ladder.set_curve(q, variance * self._dispersion())
+
+    def _refit_kind_weight(self) -> None:
+        """Learn how alike the kinds are: beta-binomial likelihood of their counts (empirical
+        Bayes).
+
+        A kind's q is beta with mean that of all kinds and size m (Kleinman 1973). Taken by
+        checkpoint, not by bin: a faster kind is so in all bins, which would look like little in
+        each.
+        """
+        ends = np.array(self.grid.checkpoints) - 1
+        arrived = np.array(self._pooled.arrived)[ends]
+        q = 1.0 - arrived[:-1] / arrived[1:]
+        total = np.array([ladder.total for ladder in self._kinds.values()])
+        stay = 1.0 - np.array([ladder.new for ladder in self._kinds.values()]) / (total + 1e-9)
+        own = 1.0 - np.multiply.reduceat(stay, ends[:-1] + 1, axis=1)
+        total = total[:, ends[1:]]
+        scores = [
+            _log_beta_binomial(own * total, total, m * q, m * (1.0 - q)) for m in KIND_WEIGHTS
+        ]
+        chances = np.exp(np.array(scores) - max(scores))
+        chances /= chances.sum()
+        self.kind_weight = exp(float(chances @ np.log(KIND_WEIGHTS))) / COHERENCE
+
+
+def _log_beta_binomial(new: Floats, total: Floats, a: Floats, b: Floats) -> float:
+    """Return the log likelihood of counts whose shares are beta(a, b), but for a constant."""
+    with_data = gammaln(new + a) + gammaln(total - new + b) - gammaln(total + a + b)
+    return float((with_data - gammaln(a) - gammaln(b) + gammaln(a + b)).sum())
+
+
+def _ladder_state(ladder: _Ladder) -> dict[str, Any]:
+    return {
+        "new": list(ladder.new),
+        "total": list(ladder.total),
+        "learned": ladder.learned,
+        "refit_at": ladder.refit_at,
+        "arrived": list(ladder.arrived),
+        "density": ladder.density.tolist(),
+        "variance": ladder.variance.tolist(),
+    }
+
+
+def _ladder_of(state: dict[str, Any]) -> _Ladder:
+    ladder = _Ladder(len(state["new"]))
+    ladder.new, ladder.total = list(state["new"]), list(state["total"])
+    ladder.learned, ladder.refit_at = state["learned"], state["refit_at"]
+    density, variance = np.array(state["density"]), np.array(state["variance"])
+    ladder.adopt(list(state["arrived"]), density, variance)
+    return ladder
