@@ -1,0 +1,400 @@
+"""Mapping files: any table into events. Every value is a SQL expression, evaluated by DuckDB.
+
+    [appeals]
+    from = "calls.csv.gz"       # a file, a glob, a list of them, or a table expression of DuckDB
+    appeal_id = "appeal_id"
+    time = "time"               # a timestamp (naive: UTC), a date, Unix seconds, or RFC 3339 text
+    appealer = "'bank'"
+    [responses]
+    from = "subscriptions.csv.gz"
+    appeal_id = "appeal_id"
+    time = "time"
+
+Further keys of `[appeals]`: kind, audience, community, reach, community_size, where, and a table
+`[appeals.attributes]` of name = expression. Of `[responses]`: response_id, responder, value, count,
+exit, where; and instead of appeal_id `attribute = "last-touch"` with `audience`. `[[responses]]`,
+more than once, reads several tables of responses. Beside them stand `attach = "history.duckdb"`,
+whose tables `from` may then name, and `[settings]`, to be laid over the program's settings.
+
+`where` keeps the rows for which it holds; the others are no events. A `count` of 0 is no response
+and is rejected: `where = "clicks > 0"` says that such rows are none. A mapped `reach` or `count`
+that is NULL is rejected as missing, because an unknown reach is not 1; `coalesce(reach, 1)` says
+otherwise. `${NAME}` in `from` and `attach` stands for an environment variable, `${package:NAME}`
+for the folder of an installed Python package.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from replay.mapping_rows import Block, Event, Rows, appeal_rows, merged, response_rows
+from replay.mapping_sql import (
+    APPEAL,
+    RESPONSE,
+    Field,
+    column_quoted,
+    last_touch,
+    row_select,
+    type_class,
+)
+from replay.tables import Relation, Tables
+from streams.events import Rejected
+from streams.settings import ConfigError
+
+__all__ = [
+    "Block",
+    "Description",
+    "Mapping",
+    "SourceCount",
+    "describe",
+    "load_mapping",
+    "read_mapped",
+]
+
+BATCH_ROWS = 65_536
+ATTRIBUTES_MAX = 32
+_FIRST_EVENTS = 3
+_KEYS = {
+    "appeals": {field.name for field in APPEAL} | {"from", "where", "attributes"},
+    "responses": {field.name for field in RESPONSE} | {"from", "where", "attribute", "audience"},
+}
+_WHAT_IF_UNSAID = {"kind": "'default'", "community": "'default'", "reach": "1.0"}
+_AUDIENCE = Field("audience", "text")
+
+
+class _Table(NamedTuple):
+    """One `[appeals]` or `[responses]`: its place, origin, condition, expressions by field."""
+
+    key: str
+    origin: str | list[str]
+    where: str | None
+    expressions: dict[str, str]
+    last_touch: bool = False
+
+
+class Mapping(NamedTuple):
+    """A mapping file, checked as far as it can be without its tables."""
+
+    path: Path
+    attach: str | None
+    settings: dict[str, Any]
+    appeals: _Table
+    responses: tuple[_Table, ...]
+
+
+class SourceCount(NamedTuple):
+    """The fates of a file's rows: `rows` = `left_out` by `where` + `events` + `rejected`.
+
+    The rejected are counted by "reason:field".
+    """
+
+    table: str
+    source: str
+    rows: int
+    left_out: int
+    events: int
+    rejected: dict[str, int]
+
+
+class Description(NamedTuple):
+    """A mapping tried on its tables: the fate of every row, and the first events."""
+
+    sources: list[SourceCount]
+    first: list[Event]
+
+
+class _Query(NamedTuple):
+    """What gives one kind of events: SQL, the sources by number, and the order of equal times."""
+
+    sql: str
+    relations: list[tuple[str, Relation]]
+    order: str
+
+    @property
+    def names(self) -> list[str]:
+        return [relation.name for _, relation in self.relations]
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read a mapping file.
+
+    Raises
+    ------
+    ConfigError
+        It is not TOML, or a key is unknown, missing or of the wrong type.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: expected a readable TOML file, got: {error}") from None
+    _check_keys(document, {"appeals", "responses", "attach", "settings"}, f"{path}")
+    attach, settings = document.get("attach"), document.get("settings", {})
+    if not isinstance(attach, str | None) or not isinstance(settings, dict):
+        raise ConfigError(f"{path}: expected attach = a file name and [settings] = a table")
+    responses = document.get("responses")
+    several = responses if isinstance(responses, list) else [responses]
+    return Mapping(
+        path,
+        attach,
+        settings,
+        _table(document.get("appeals"), f"{path}: [appeals]", "appeals"),
+        tuple(_table(one, f"{path}: [responses]", "responses") for one in several),
+    )
+
+
+def read_mapped(
+    path: Path, *, horizon_ms: int, threads: int = 2, memory_limit: str = "2GB"
+) -> Iterator[Block]:
+    """Read the events that a mapping file makes of its tables, sorted by time.
+
+    What has no usable time comes first. Ties: appeals before responses, then by id, then by place.
+    DuckDB sorts and spills to disk beyond `memory_limit`, so the tables need not fit in memory.
+    Every row not left out by `where` is one event or one `Rejected`.
+
+    Parameters
+    ----------
+    horizon_ms
+        How long after an appeal last-touch attribution may still name it, in milliseconds.
+
+    Raises
+    ------
+    ConfigError
+        The mapping is wrong, a file is missing, or an expression does not fit its columns.
+    """
+    mapping = load_mapping(path)
+    with Tables(path.parent, mapping.attach, threads=threads, memory_limit=memory_limit) as tables:
+        appeals, responses = _queries(mapping, tables, horizon_ms)
+        yield from _damage_blocks(path.name, appeals, responses)
+        yield from merged(
+            path.name,
+            _streamed(tables, appeals, appeal_rows, f"{path}: [appeals]"),
+            _streamed(tables, responses, response_rows, f"{path}: [responses]"),
+        )
+
+
+def describe(
+    path: Path, *, horizon_ms: int, threads: int = 2, memory_limit: str = "2GB"
+) -> Description:
+    """Try a mapping: count every row's fate, source by source, and return the first three events.
+
+    Raises
+    ------
+    ConfigError
+        As `read_mapped`.
+    """
+    mapping = load_mapping(path)
+    with Tables(path.parent, mapping.attach, threads=threads, memory_limit=memory_limit) as tables:
+        queries = _queries(mapping, tables, horizon_ms)
+        counts = [count for query in queries for count in _counts(tables, query)]
+    blocks = read_mapped(path, horizon_ms=horizon_ms, threads=threads, memory_limit=memory_limit)
+    events = (e for block in blocks for e in block.events if not isinstance(e, Rejected))
+    return Description(counts, list(islice(events, _FIRST_EVENTS)))
+
+
+def _check_keys(table: dict[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}, expected one of {sorted(known)}")
+
+
+def _table(given: object, where: str, kind: str) -> _Table:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where}: expected a table, got {given!r}")
+    _check_keys(given, _KEYS[kind], where)
+    touched = _is_last_touch(given, where) if kind == "responses" else False
+    needed = ["from", "time"] + (["audience"] if touched else ["appeal_id"])
+    for key in needed + (["appealer"] if kind == "appeals" else []):
+        if key not in given:
+            raise ConfigError(f"{where}: missing key {key!r}")
+    origin = given["from"]
+    listed = origin if isinstance(origin, list) else [origin]
+    if not listed or not all(isinstance(one, str) and one for one in listed):
+        raise ConfigError(f"{where}: from: expected a text or a list of texts, got {origin!r}")
+    said = {k: v for k, v in given.items() if k not in ("from", "attribute", "attributes")}
+    expressions = {key: _expression(value, f"{where}: {key}") for key, value in said.items()}
+    condition = expressions.pop("where", None)
+    expressions |= _attribute_expressions(given.get("attributes", {}), f"{where}: attributes")
+    return _Table(where, origin, condition, expressions, touched)
+
+
+def _is_last_touch(given: dict[str, Any], where: str) -> bool:
+    attribute = given.get("attribute")
+    if attribute not in (None, "last-touch"):
+        raise ConfigError(f'{where}: attribute: expected "last-touch", got {attribute!r}')
+    if attribute and "appeal_id" in given:
+        raise ConfigError(f"{where}: expected appeal_id or last-touch attribution, got both")
+    if not attribute and "audience" in given:
+        raise ConfigError(f'{where}: audience: expected attribute = "last-touch" with it')
+    return attribute is not None
+
+
+def _expression(value: object, where: str) -> str:
+    """TOML's numbers and booleans are SQL's too."""
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{where}: expected a SQL expression, got {value!r}")
+    return value.strip()
+
+
+def _attribute_expressions(given: object, where: str) -> dict[str, str]:
+    if not isinstance(given, dict) or len(given) > ATTRIBUTES_MAX:
+        raise ConfigError(f"{where}: expected a table of at most {ATTRIBUTES_MAX}, got {given!r}")
+    for name in given:
+        if not re.fullmatch(r"[\w -]{1,64}", name):
+            raise ConfigError(
+                f"{where}: {name!r}: expected a name of up to 64 letters, digits, _, - and spaces"
+            )
+    return {f"attributes.{n}": _expression(v, f"{where}: {n}") for n, v in given.items()}
+
+
+def _queries(mapping: Mapping, tables: Tables, horizon_ms: int) -> tuple[_Query, _Query]:
+    appeals = _appeal_query(mapping.appeals, tables)
+    extra = sorted({name for one in mapping.responses for name in one.expressions} - {"audience"})
+    selects: list[str] = []
+    relations: list[tuple[str, Relation]] = []
+    for table in mapping.responses:
+        sql, found = _response_select(table, tables, extra, len(relations), appeals, horizon_ms)
+        selects.append(sql)
+        relations += found
+    order = "appeal_id" + (", response_id" if "response_id" in extra else "")
+    return appeals, _Query(f"({' UNION ALL '.join(selects)})", relations, order)
+
+
+def _appeal_query(table: _Table, tables: Tables) -> _Query:
+    said = _WHAT_IF_UNSAID | {"audience": table.expressions["appealer"]} | table.expressions
+    attributes = (Field(name, "attribute", absent="NULL") for name in said if "." in name)
+    fields = [(field, said[field.name]) for field in (*APPEAL, *attributes) if field.name in said]
+    relations = tables.open(table.origin, f"{table.key}: from")
+    selects = [
+        row_select("appeal", relation, i, table.where, _typed(table, tables, relation, fields))
+        for i, relation in enumerate(relations)
+    ]
+    sql = f"({' UNION ALL '.join(select.sql for select in selects)})"
+    return _Query(sql, [("appeals", relation) for relation in relations], "appeal_id")
+
+
+def _response_select(
+    table: _Table,
+    tables: Tables,
+    extra: list[str],
+    offset: int,
+    appeals: _Query,
+    horizon_ms: int,
+) -> tuple[str, list[tuple[str, Relation]]]:
+    """Return the SELECT of one table, with the columns that any of them has, and its relations."""
+    said = table.expressions | ({"appeal_id": ""} if table.last_touch else {})
+    fields = [
+        (field, said.get(field.name, "1" if field.name == "count" else field.absent or ""))
+        for field in RESPONSE
+        if field.name in extra or field.name == "appeal_id"
+    ]
+    if table.last_touch:
+        fields = [(_AUDIENCE, said["audience"]), *fields[1:]]
+    relations = tables.open(table.origin, f"{table.key}: from")
+    selects = [
+        row_select(
+            "response", relation, offset + i, table.where, _typed(table, tables, relation, fields)
+        )
+        for i, relation in enumerate(relations)
+    ]
+    sql = f"({' UNION ALL '.join(select.sql for select in selects)})"
+    if table.last_touch:
+        sql = last_touch(sql, appeals.sql, horizon_ms)
+    columns = ["source", "row", "fault", "event", "time_ms", "appeal_id"]
+    columns += [name for name in extra if name not in ("time", "appeal_id")]
+    named = ", ".join(f'"{name}"' for name in columns)
+    return f"(SELECT {named} FROM {sql})", [("responses", relation) for relation in relations]
+
+
+def _typed(
+    table: _Table, tables: Tables, relation: Relation, fields: list[tuple[Field, str]]
+) -> list[tuple[Field, str, str]]:
+    """Try every expression on an empty table of the same columns, and add the class of its type."""
+    probe = tables.probe(relation)
+    if table.where is not None:
+        _type_of(probe, f"CAST((\n{table.where}\n) AS BOOLEAN)", table, "where", relation)
+    typed = []
+    for field, said in fields:
+        expression = column_quoted(field, said, relation)
+        name = _type_of(probe, f"(\n{expression}\n)", table, field.name, relation)
+        found = type_class(field.rule, name)
+        if found is None:
+            raise ConfigError(
+                f"{table.key}: {field.name} = {expression!r}: its type is {name}, expected one that"
+                f" makes a {field.rule}; CAST(... AS ...) changes it ({relation.name})"
+            )
+        typed.append((field, expression, found))
+    return typed
+
+
+def _type_of(
+    probe: Callable[[str], str], sql: str, table: _Table, key: str, relation: Relation
+) -> str:
+    try:
+        return probe(sql)
+    except duckdb.Error as error:
+        columns = ", ".join(f"{name} {kind}" for name, kind in relation.columns.items())
+        raise ConfigError(
+            f"{table.key}: {key}: {error}\nexpected a SQL expression over the columns {columns}"
+            f" of {relation.name}"
+        ) from None
+
+
+def _streamed(
+    tables: Tables,
+    query: _Query,
+    made: Callable[[pa.RecordBatch, list[str]], Rows],
+    where: str,
+) -> Iterator[Rows]:
+    order = ", ".join(f"{key} NULLS FIRST" for key in ("time_ms", *query.order.split(", ")))
+    sql = f"SELECT * FROM {query.sql} ORDER BY {order}, source, row"
+    names = query.names
+    cursor = tables.cursor()
+    try:
+        for batch in cursor.sql(sql).to_arrow_reader(BATCH_ROWS):
+            if batch.num_rows:
+                yield made(batch, names)
+    except duckdb.Error as error:
+        raise ConfigError(f"{where}: DuckDB stopped: {error}") from None
+    finally:
+        cursor.close()
+
+
+def _damage_blocks(name: str, *queries: _Query) -> Iterator[Block]:
+    """What could not be split into columns has no time, and comes first."""
+    for query in queries:
+        for _, relation in query.relations:
+            if relation.damaged:
+                events: list[Event] = [
+                    Rejected(relation.name, damage.row, "wrong_type", None, damage.event)
+                    for damage in relation.damaged
+                ]
+                yield Block(relation.name, [damage.row for damage in relation.damaged], events)
+
+
+def _counts(tables: Tables, query: _Query) -> Iterator[SourceCount]:
+    fates: list[Counter[str | None]] = [Counter() for _ in query.relations]
+    with tables.cursor() as cursor:
+        grouped = f"SELECT source, fault, count(*) FROM {query.sql} GROUP BY ALL ORDER BY ALL"
+        for source, fault, n in cursor.execute(grouped).fetchall():
+            fates[source][fault] = n
+        for (table, relation), fate in zip(query.relations, fates, strict=True):
+            row = cursor.execute(f"SELECT count(*) FROM {relation.sql}").fetchone()
+            damaged = len(relation.damaged)
+            rows = (row[0] if row else 0) + damaged
+            events = fate.pop(None, 0)
+            rejected = {str(fault).removesuffix(":"): n for fault, n in fate.items()}
+            if damaged:
+                rejected["wrong_type"] = damaged
+            left_out = rows - events - sum(rejected.values())
+            yield SourceCount(table, relation.name, rows, left_out, events, rejected)
