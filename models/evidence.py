@@ -29,64 +29,26 @@ Where the promise ends, and what was done about it:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alternatives import (
+    HALF_LIFE_NODES,
+    ROWS,
+    log_mixtures,
+    log_retentions,
+    mean_retention,
+)
+
 __all__ = ["HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
 Floats = NDArray[np.float64]
 
-# About 7, 21 and 63 days; stocks are handed over at these nodes of the grid, so that no
-# interpolation is needed.
-HALF_LIFE_NODES: NDArray[np.intp] = np.array([8, 13, 18])
-
 # Three half-lives of 20 days at rest leave an eighth of the stock: such an appeal counts as fresh.
 _FRESH_STOCK_MAX = 0.125
 
-# The alternatives: the log retention is a slope times the stock, or a step from a repeat on, or
-# what the pooled model says. Rising has fewer: it is the rarer question.
-_WORN_SLOPES = (-0.06, -0.12, -0.25, -0.5, -1.0)
-_WORN_STEPS = tuple(math.log(step) for step in (0.2, 0.35, 0.5, 0.65, 0.8))
-_RISING_SLOPES = (0.06, 0.12, 0.25)
-_RISING_STEPS = tuple(math.log(step) for step in (1.25, 1.6, 2.5))
-_STARTS = np.array([2, 3, 4, 6, 9, 13])
-# What the rows are made of: three stocks, whether each start has been reached, the forecast below
-# and above zero, nothing.
-_STOCKS, _STARTED = range(0, 3), range(3, 9)
-_FORECAST_BELOW, _FORECAST_ABOVE, _NOTHING = 9, 10, 11
-
-
-def _family(
-    slopes: Sequence[float], steps: Sequence[float], starts: Sequence[int], forecast: int
-) -> tuple[list[tuple[float, int]], Floats]:
-    """Return the rows of one side, as coefficient and part, and their log prior weights.
-
-    Half of the prior goes to the slopes, the shape of wear-out, three tenths to the steps, and a
-    fifth to the forecast, which costs the others a quarter of a nat and is worth more than one if
-    it is right.
-    """
-    sloping = [(slope, part) for slope in slopes for part in _STOCKS]
-    stepping = [(step, part) for step in steps for part in starts]
-    sizes = (len(sloping), len(stepping), 1)
-    weights = np.repeat(np.array((0.5, 0.3, 0.2)) / sizes, sizes)
-    return [*sloping, *stepping, (1.0, forecast)], np.log(weights)
-
-
-_WORN, _WORN_LOG_WEIGHTS = _family(_WORN_SLOPES, _WORN_STEPS, _STARTED, _FORECAST_BELOW)
-_RISING, _RISING_LOG_WEIGHTS = _family(
-    _RISING_SLOPES, _RISING_STEPS, _STARTED[::2], _FORECAST_ABOVE
-)
-# Rows: the null; the worn; the rising; and last the baseline as the fresh appeals alone show it.
-_NULL = (0.0, _NOTHING)
-_COEFFICIENTS = np.array([row[0] for row in (_NULL, *_WORN, *_RISING, _NULL)])
-_PARTS = np.array([row[1] for row in (_NULL, *_WORN, *_RISING, _NULL)])
-_LOG_WEIGHTS = np.concatenate(([-np.inf], _WORN_LOG_WEIGHTS, _RISING_LOG_WEIGHTS, [-np.inf]))
-_BOUNDARIES = (1, 1 + len(_WORN), 1 + len(_WORN) + len(_RISING))
-# Beyond this an alternative says nothing new and the arithmetic stays tame: retention .05 to 5.
-_LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
 # At a million the negative binomial is Poisson to every digit that counts; above it
 # log(1 + mean / phi) loses its own.
 _DISPERSION_MAX = 1e6
@@ -95,19 +57,6 @@ _TINY = 1e-6
 # half times as wide as the proposal the error stays below 1e-3, for one of its width below 1e-6.
 _NODES: Floats = np.linspace(-4.9, 4.9, 15)[:, None]
 _MOMENTS: Floats = 0.7 / math.sqrt(2.0 * math.pi) * np.hstack((_NODES**0, _NODES, _NODES**2)).T
-
-
-def _log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
-    """Return the log retention that each row says of an appeal, shape (rows,)."""
-    parts = np.zeros(_NOTHING + 1)
-    parts[:3] = stocks
-    parts[3:9] = repeat >= _STARTS
-    parts[_FORECAST_BELOW], parts[_FORECAST_ABOVE] = (
-        min(log_retention, 0.0),
-        max(log_retention, 0.0),
-    )
-    rows: Floats = _COEFFICIENTS * parts[_PARTS]
-    return np.minimum(np.maximum(rows, _LOG_RETENTION_MIN), _LOG_RETENTION_MAX)
 
 
 def _gaussian_about_mode(mean: float, variance: float, y: int, phi: float) -> tuple[float, float]:
@@ -152,15 +101,6 @@ def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats,
     log_p = y * eta - (y + phi) * np.log1p(rate / phi) - 0.5 * precision * from_mean**2
     log_p += np.log(mass * width * np.sqrt(precision))
     return log_p, eta + width * shift, (second / mass - shift**2) / total
-
-
-def _log_mixtures(log_ratios: Floats) -> tuple[float, float]:
-    """Return the logs of the weighted sums of the worn and of the rising ratios."""
-    terms = log_ratios + _LOG_WEIGHTS
-    peak = float(terms.max())
-    sums = np.add.reduceat(np.exp(terms - peak), _BOUNDARIES).tolist()
-    # A side 700 below the other is as good as refuted; its logarithm must stay finite.
-    return peak + math.log(sums[0] + 1e-300), peak + math.log(sums[1] + 1e-300)
 
 
 class SeriesEvidence:
@@ -264,7 +204,7 @@ class SeriesEvidence:
         _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
         if self._variance[0] == 0.0:
             self._variance, self._time_days = np.array([baseline_sd**2]), time_days
-        rows = _log_retentions(stocks, repeat, log_retention)
+        rows = log_retentions(stocks, repeat, log_retention)
         if self._mean.size == 1 and rows.any():
             self._expand()
         offset = math.log(expected_first) + rows[: self._mean.size]
@@ -279,16 +219,29 @@ class SeriesEvidence:
         self._weigh(log_p - log_p[0])
 
     def _expand(self) -> None:
-        self._mean = np.repeat(self._mean, _PARTS.size)
-        self._variance = np.repeat(self._variance, _PARTS.size)
-        self._ratios = np.zeros(_PARTS.size)
+        self._mean = np.repeat(self._mean, ROWS)
+        self._variance = np.repeat(self._variance, ROWS)
+        self._ratios = np.zeros(ROWS)
 
     def _weigh(self, increments: Floats) -> None:
         if increments.size == 1:
             return
         self.increments = increments
         self._ratios = self._ratios + increments
-        self.log_e_worn, self.log_e_rising = _log_mixtures(self._ratios)
+        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
+
+    def retention(
+        self, stocks: Floats, repeat: int, log_retention: float = 0.0
+    ) -> tuple[float, float, float]:
+        """Return the retention of the next appeal as the own responses have it, with low and high.
+
+        The average over null and alternatives by what speaks for each, with its 90 % interval:
+        coarse (they are few), and drawn towards 1 while little is known. Parameters as for
+        `learn_one`.
+        """
+        if self._ratios.size == 1:
+            return 1.0, 1.0, 1.0
+        return mean_retention(self._ratios, log_retentions(stocks, repeat, log_retention))
 
     def restart(self) -> None:
         """Begin again with evidence 1: after a confirmed alarm, or a rest of more than three
@@ -351,7 +304,7 @@ class KindEvidence:
     __slots__ = ("_ratios", "log_e_rising", "log_e_worn")
 
     def __init__(self) -> None:
-        self._ratios = np.zeros(_PARTS.size)
+        self._ratios = np.zeros(ROWS)
         self.log_e_worn = self.log_e_rising = 0.0
 
     def learn_one(self, increments: Floats | None) -> None:
@@ -359,7 +312,7 @@ class KindEvidence:
         if increments is None:
             return
         self._ratios = self._ratios + increments
-        self.log_e_worn, self.log_e_rising = _log_mixtures(self._ratios)
+        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -367,7 +320,7 @@ class KindEvidence:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a `state`."""
-        self._ratios = np.zeros(_PARTS.size)
+        self._ratios = np.zeros(ROWS)
         self.learn_one(np.frombuffer(state["ratios"], dtype="<f8"))
 
 

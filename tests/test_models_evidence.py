@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models import evidence
+from models.alternatives import ROWS, log_mixtures, log_retentions
 from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence, survivors_factor
 from models.stock import HALF_LIVES_DAYS
 
@@ -126,7 +127,7 @@ def binomial_limit(count: int, probability: float, risk: float = 1e-6) -> int:
 def test_each_alternative_is_a_probability_distribution_given_the_past(phi: float) -> None:
     """Then the mean of every ratio under the null's own prediction is one: a martingale."""
     rng = np.random.default_rng(3)
-    rows = evidence._PARTS.size
+    rows = ROWS
     mean = rng.normal(2.0, 0.4, rows)
     variance = rng.uniform(0.01, 0.5, rows)
     total = np.zeros(rows)
@@ -156,11 +157,8 @@ def test_agrees_with_brute_force(phi: float) -> None:
     for retention in (fresh, decay):
         times, responses, expected, _ = series(rng, retention, phi, appeals=20)
         path = learn(SeriesEvidence(), times, responses, expected, phi)
-        rows = [
-            evidence._log_retentions(stocks, i + 1, 0.0)
-            for i, stocks in enumerate(stocks_of(times))
-        ]
-        exact = evidence._log_mixtures(exact_log_ratios(responses, expected, phi, rows))
+        rows = [log_retentions(stocks, i + 1, 0.0) for i, stocks in enumerate(stocks_of(times))]
+        exact = log_mixtures(exact_log_ratios(responses, expected, phi, rows))
         assert path[-1] == pytest.approx(exact, abs=0.1, rel=0.15)
 
 
@@ -243,6 +241,20 @@ def test_many_single_people_who_tire_are_found() -> None:
         says_yes = int(rng.random() < expected * math.exp(-0.25 * stocks[1]))
         calls.learn_one(i / 100.0, says_yes, expected, 0.5, 20.0, stocks, repeat)
     assert calls.log_e_worn > math.log(100.0)
+
+
+def test_own_responses_alone_say_about_what_is_true() -> None:
+    rng = np.random.default_rng(14)
+    logs = []
+    for _ in range(30):
+        times, responses, expected, true = series(rng, decay, 20.0, 20)
+        detector = SeriesEvidence()
+        learn(detector, times, responses, expected, 20.0)
+        retention, low, high = detector.retention(stocks_of(times)[-1], 20)
+        assert low <= retention <= high
+        logs.append(math.log(retention / true[-1]))
+    assert abs(float(np.mean(logs))) < 0.2
+    assert SeriesEvidence().retention(np.zeros(3), 1) == (1.0, 1.0, 1.0)
 
 
 def test_restart_begins_at_one_and_remembers_the_fresh_baseline() -> None:
@@ -345,7 +357,7 @@ def test_a_fresh_kind_is_not_accused() -> None:
 
 def test_kind_state_continues_identically() -> None:
     kind, other = KindEvidence(), KindEvidence()
-    kind.learn_one(np.linspace(-0.5, 0.5, evidence._PARTS.size))
+    kind.learn_one(np.linspace(-0.5, 0.5, ROWS))
     other.restore(kind.state())
     assert other.log_e_worn == kind.log_e_worn and other.state() == kind.state()
 

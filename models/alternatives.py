@@ -1,0 +1,103 @@
+"""The ways in which a series may wear out or rise, against which its freshness is weighed.
+
+Each is a row. It says of an appeal, before its responses, the log of the retention: a slope times
+the stock at some half-life, a step from some repeat on, or what the pooled model forecasts. Row 0
+is the null, "as fresh as ever". The last row says the same, and is there for the baseline that the
+fresh appeals alone show (models.evidence).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["HALF_LIFE_NODES", "ROWS", "log_mixtures", "log_retentions", "mean_retention"]
+
+Floats = NDArray[np.float64]
+
+# About 7, 21 and 63 days; stocks are handed over at these nodes of the grid, so that no
+# interpolation is needed.
+HALF_LIFE_NODES: NDArray[np.intp] = np.array([8, 13, 18])
+
+# The alternatives: the log retention is a slope times the stock, or a step from a repeat on, or
+# what the pooled model says. Rising has fewer: it is the rarer question.
+_WORN_SLOPES = (-0.06, -0.12, -0.25, -0.5, -1.0)
+_WORN_STEPS = tuple(math.log(step) for step in (0.2, 0.35, 0.5, 0.65, 0.8))
+_RISING_SLOPES = (0.06, 0.12, 0.25)
+_RISING_STEPS = tuple(math.log(step) for step in (1.25, 1.6, 2.5))
+_STARTS = np.array([2, 3, 4, 6, 9, 13])
+# What the rows are made of: three stocks, whether each start has been reached, the forecast below
+# and above zero, nothing.
+_STOCKS, _STARTED = range(0, 3), range(3, 9)
+_FORECAST_BELOW, _FORECAST_ABOVE, _NOTHING = 9, 10, 11
+
+
+def _family(
+    slopes: Sequence[float], steps: Sequence[float], starts: Sequence[int], forecast: int
+) -> tuple[list[tuple[float, int]], Floats]:
+    """Return the rows of one side, as coefficient and part, and their log prior weights.
+
+    Half of the prior goes to the slopes, the shape of wear-out, three tenths to the steps, and a
+    fifth to the forecast, which costs the others a quarter of a nat and is worth more than one if
+    it is right.
+    """
+    sloping = [(slope, part) for slope in slopes for part in _STOCKS]
+    stepping = [(step, part) for step in steps for part in starts]
+    sizes = (len(sloping), len(stepping), 1)
+    weights = np.repeat(np.array((0.5, 0.3, 0.2)) / sizes, sizes)
+    return [*sloping, *stepping, (1.0, forecast)], np.log(weights)
+
+
+_WORN, _WORN_LOG_WEIGHTS = _family(_WORN_SLOPES, _WORN_STEPS, _STARTED, _FORECAST_BELOW)
+_RISING, _RISING_LOG_WEIGHTS = _family(
+    _RISING_SLOPES, _RISING_STEPS, _STARTED[::2], _FORECAST_ABOVE
+)
+# Rows: the null; the worn; the rising; and last the baseline as the fresh appeals alone show it.
+_NULL = (0.0, _NOTHING)
+_COEFFICIENTS = np.array([row[0] for row in (_NULL, *_WORN, *_RISING, _NULL)])
+_PARTS = np.array([row[1] for row in (_NULL, *_WORN, *_RISING, _NULL)])
+_LOG_WEIGHTS = np.concatenate(([-np.inf], _WORN_LOG_WEIGHTS, _RISING_LOG_WEIGHTS, [-np.inf]))
+_BOUNDARIES = (1, 1 + len(_WORN), 1 + len(_WORN) + len(_RISING))
+ROWS = _PARTS.size
+# Beyond this an alternative says nothing new and the arithmetic stays tame: retention .05 to 5.
+_LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
+
+
+def log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
+    """Return the log retention that each row says of an appeal, shape (rows,)."""
+    parts = np.zeros(_NOTHING + 1)
+    parts[:3] = stocks
+    parts[3:9] = repeat >= _STARTS
+    parts[_FORECAST_BELOW], parts[_FORECAST_ABOVE] = (
+        min(log_retention, 0.0),
+        max(log_retention, 0.0),
+    )
+    rows: Floats = _COEFFICIENTS * parts[_PARTS]
+    return np.minimum(np.maximum(rows, _LOG_RETENTION_MIN), _LOG_RETENTION_MAX)
+
+
+def log_mixtures(log_ratios: Floats) -> tuple[float, float]:
+    """Return the logs of the weighted sums of the worn and of the rising ratios."""
+    terms = log_ratios + _LOG_WEIGHTS
+    peak = float(terms.max())
+    sums = np.add.reduceat(np.exp(terms - peak), _BOUNDARIES).tolist()
+    # A side 700 below the other is as good as refuted; its logarithm must stay finite.
+    return peak + math.log(sums[0] + 1e-300), peak + math.log(sums[1] + 1e-300)
+
+
+def mean_retention(log_ratios: Floats, rows: Floats) -> tuple[float, float, float]:
+    """Return the retention that the rows say, averaged by what speaks for each, with 90 % of it.
+
+    Half of the prior is the null's, a quarter each the worn and the rising rows'.
+    """
+    log_weights = log_ratios + _LOG_WEIGHTS
+    log_weights[0] = log_ratios[0] + math.log(2.0)
+    weights = np.exp(log_weights - log_weights.max())
+    order = np.argsort(rows, kind="stable")
+    share = np.cumsum(weights[order]) / weights.sum()
+    low, high = rows[order][np.searchsorted(share, (0.05, 0.95))].tolist()
+    mean = float(rows @ weights / weights.sum())
+    return math.exp(mean), math.exp(min(low, mean)), math.exp(max(high, mean))
