@@ -13,101 +13,22 @@ when W reaches it. Ids of closed appeals are remembered for one horizon more.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Sequence
+from bisect import bisect_left
 from heapq import heappop, heappush
 from zlib import crc32
 
 import msgspec
 
 from models.ages import AgeGrid
+from streams.collector_state import NEVER_MS, Block, CollectorState, Pending, Source
 from streams.events import Appeal, Checkpoint, Opened, Rejected, Response, Tick
+from streams.open_appeal import MICROS, Held, OpenAppeal
 from streams.settings import Settings
 
 __all__ = ["Block", "Collector", "CollectorState"]
 
-_END_OF_TIME_MS = 1 << 62
-_ANY_HASH = 1 << 32
-MICROS = 1_000_000
-
-
-class Block(msgspec.Struct, frozen=True):
-    """Events of one source in the order they come, each with its line or offset (ascending).
-
-    Where a source is sorted out of several tables, `sources` and `rows` say where each event stood.
-    """
-
-    source: str
-    lines: Sequence[int]
-    events: Sequence[Appeal | Response | Tick | Rejected]
-    sources: Sequence[str] = ()
-    rows: Sequence[int] = ()
-
-    def place(self, index: int) -> tuple[str, int]:
-        """Return the source and line of an event, as a reject names it."""
-        source = self.sources[index] if self.sources else self.source
-        return source, (self.rows or self.lines)[index]
-
-
-class Source(msgspec.Struct):
-    """What has been read of a source: redelivery of anything before `next_line` changes nothing."""
-
-    next_line: int = 0
-    newest_ms: int = -_END_OF_TIME_MS
-    finished: bool = False
-
-
-class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A response that waits for its appeal to open."""
-
-    source: str
-    line: int
-    response: Response
-
-
-class Pending(msgspec.Struct, frozen=True, array_like=True):
-    """An appeal that waits for the watermark to pass it."""
-
-    source: str
-    line: int
-    appeal: Appeal
-
-    def key(self) -> tuple[int, bytes]:
-        """Order duplicates: the least counts, whichever came first."""
-        return self.appeal.time_ms, msgspec.json.encode(self.appeal, order="sorted")
-
-
-class OpenAppeal(msgspec.Struct):
-    """An appeal that draws responses. `bins` and `slots` count by age; `counted` are those with an
-    id of their own.
-    """
-
-    appeal_id: str
-    community: str
-    time_ms: int
-    bins: list[int]
-    slots: dict[int, int] = {}
-    responses: int = 0
-    exits: int = 0
-    value_micros: int = 0
-    step: int = 0
-    bins_sent: int = 0
-    responses_sent: int = 0
-    responders: list[int] = []
-    responder_below: int = _ANY_HASH
-    counted: dict[str, Held] = {}
-
-
-class CollectorState(msgspec.Struct):
-    """Everything a collector knows, as plain data."""
-
-    sources: dict[str, Source] = {}
-    pending: dict[str, Pending] = {}
-    opened: dict[str, OpenAppeal] = {}
-    closed: dict[str, int] = {}
-    held: dict[str, list[Held]] = {}
-    held_count: int = 0
-    fates: dict[str, int] = {}
+# Held responses expire in batches, so many to the allowed lateness.
+_EXPIRIES = 16
 
 
 class Collector:
@@ -130,26 +51,46 @@ class Collector:
         self._bin_of_slot = _bins_by_slot(self.grid)
         self._horizon_ms = settings.horizon_ms
         self._lateness_ms = settings.allowed_lateness_ms
+        self._expiry_ms = settings.allowed_lateness_ms // _EXPIRIES + 1
         self._agenda: list[tuple[int, int, str]] = []
         self._restore_agenda()
 
     # What comes in.
 
     def declare(self, source: str) -> None:
-        """Say that events of `source` will come, so that the watermark waits for them."""
-        self.state.sources.setdefault(source, Source())
+        """Say that events of `source` will come, so that the watermark waits for them.
+
+        It never falls: of a source that comes later, what lies behind the watermark is late.
+        """
+        if source not in self.state.sources:
+            newest_ms = self.watermark_ms() + self._lateness_ms
+            self.state.sources[source] = Source(newest_ms=newest_ms)
 
     def finish(self, source: str) -> None:
         """Say that `source` has ended. When all have, the watermark passes the newest event."""
         self.state.sources[source].finished = True
         self._advance()
 
+    def finished(self) -> bool:
+        """Return whether all sources have ended."""
+        return all(source.finished for source in self.state.sources.values())
+
+    def end(self, watermark_ms: int) -> None:
+        """Say that everything has ended, here and in the other partitions, which got so far."""
+        assert self.finished()
+        self.state.ended_ms = watermark_ms
+        self._advance()
+        for appeal_id, batches in sorted(self.state.held.items()):
+            for due_ms in sorted(batches):
+                self._expire(appeal_id, due_ms)
+
     def watermark_ms(self) -> int:
         """Return W: every event earlier than this has come."""
         live = [source for source in self.state.sources.values() if not source.finished]
         if live:
             return min(source.newest_ms for source in live) - self._lateness_ms
-        return max((s.newest_ms for s in self.state.sources.values()), default=-_END_OF_TIME_MS) + 1
+        newest_ms = max((one.newest_ms for one in self.state.sources.values()), default=NEVER_MS)
+        return max(newest_ms + 1, self.state.ended_ms)
 
     def receive(self, block: Block) -> None:
         """Apply a block. What was applied before (by line or offset) is counted as redelivered."""
@@ -159,6 +100,7 @@ class Collector:
         self._count("redelivered", start)
         if start == len(block.lines):
             return
+        assert not source.finished, f"{block.source}: an event after the end"
         self._apply(source, block, start)
         source.next_line = block.lines[-1] + 1
 
@@ -170,7 +112,7 @@ class Collector:
         fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
         horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
         newest_ms, due_ms = source.newest_ms, self._due_ms()
-        responses = 0
+        sampled, responses = self.settings.responders_sampled, 0
         events = block.events
         for index in range(start, len(events)):
             event = events[index]
@@ -197,15 +139,16 @@ class Collector:
                         else fine_slots + (age_ms - coarse_from_ms) // coarse_ms
                     )
                     count = event.count
-                    appeal.bins[bin_of_slot[slot]] += count
+                    index_of_bin = bin_of_slot[slot]
+                    appeal.bins[index_of_bin] += count
                     appeal.slots[slot] = appeal.slots.get(slot, 0) + count
                     responses += 1
                     if event.responder is not None:
                         hashed = crc32(event.responder.encode())
                         if hashed < appeal.responder_below:
-                            self._sample(appeal, hashed)
+                            appeal.sample_hash(hashed, sampled)
                     if event.value is not None:
-                        appeal.value_micros += round(event.value * MICROS)
+                        appeal.add_value(index_of_bin, round(event.value * MICROS))
                 else:
                     self._count_apart(appeal, Held(*block.place(index), event))
             else:
@@ -248,31 +191,36 @@ class Collector:
         state, appeal = self.state, new.appeal
         if self._is_known(appeal.appeal_id, appeal.time_ms):
             self._reject_at(new.source, new.line, appeal, "duplicate", "appeal_id")
-            return
-        other = state.pending.get(appeal.appeal_id)
-        if other is not None:
-            new, loser = sorted((new, other), key=Pending.key)
-            self._reject_at(loser.source, loser.line, loser.appeal, "duplicate", "appeal_id")
-        elif len(state.pending) + len(state.opened) >= self.settings.open_appeals_max:
+        elif state.pending_count + len(state.opened) >= self.settings.open_appeals_max:
             self._reject_at(new.source, new.line, appeal, "over_limit", "appeal_id")
-            return
-        state.pending[appeal.appeal_id] = new
-        self._plan(new.appeal.time_ms + 1, _OPEN, appeal.appeal_id)
+        else:
+            due_ms = appeal.time_ms + 1
+            state.pending.setdefault((due_ms, appeal.appeal_id), []).append(new)
+            state.pending_count += 1
+            self._plan(due_ms, _OPEN, appeal.appeal_id)
 
     def _open(self, appeal_id: str, due_ms: int) -> None:
-        waiting = self.state.pending.get(appeal_id)
-        if waiting is None or waiting.appeal.time_ms + 1 != due_ms:
-            return  # replaced by a duplicate that counts before it, and planned anew
-        appeal = self.state.pending.pop(appeal_id).appeal
+        """Of appeals with one id the earliest counts, and of those at one moment the least."""
+        for pending in sorted(self.state.pending.pop((due_ms, appeal_id), ()), key=Pending.key):
+            self.state.pending_count -= 1
+            appeal = pending.appeal
+            if self._is_known(appeal_id, appeal.time_ms):
+                self._reject_at(pending.source, pending.line, appeal, "duplicate", "appeal_id")
+            else:
+                self._begin(appeal)
+
+    def _begin(self, appeal: Appeal) -> None:
+        appeal_id = appeal.appeal_id
         self.state.closed.pop(appeal_id, None)
         opened = OpenAppeal(appeal_id, appeal.community, appeal.time_ms, [0] * self.grid.bins)
         self.state.opened[appeal_id] = opened
         self._count("appeals", 1)
         self.messages.append(Opened(appeal.time_ms, appeal))
         self._plan_step(opened)
-        for held in self.state.held.pop(appeal_id, ()):
-            self.state.held_count -= 1
-            self._count_apart(opened, held)
+        for batch in self.state.held.pop(appeal_id, {}).values():
+            self.state.held_count -= len(batch)
+            for held in batch:
+                self._count_apart(opened, held)
 
     def _plan_step(self, appeal: OpenAppeal) -> None:
         age_ms = self.grid.edges_ms[self.grid.checkpoints[appeal.step] - 1]
@@ -284,6 +232,7 @@ class Collector:
         final = bins == self.grid.bins
         counts = appeal.bins[appeal.bins_sent : bins]
         appeal.responses_sent += sum(counts)
+        appeal.settle(due_ms, self.settings.responders_sampled)
         self.messages.append(
             Checkpoint(
                 due_ms,
@@ -292,15 +241,16 @@ class Collector:
                 appeal.bins_sent,
                 counts,
                 appeal.responses_sent,
-                appeal.exits,
-                appeal.value_micros,
+                _below(appeal.exits, bins),
+                _below(appeal.value_micros, bins),
                 final,
                 sorted(appeal.slots.items()) if final else [],
-                self._responders(appeal) if final else [],
+                appeal.responders if final else [],
             )
         )
         if final:
             del self.state.opened[appeal_id]
+            self.state.response_ids -= len(appeal.settled)
             self.state.closed[appeal_id] = appeal.time_ms
             self._plan(appeal.time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
         else:
@@ -322,23 +272,22 @@ class Collector:
         elif state.held_count >= self.settings.held_responses_max:
             self._reject_held(held, "over_limit", "appeal_id")
         else:
-            state.held.setdefault(response.appeal_id, []).append(held)
+            due_ms = (response.time_ms // self._expiry_ms + 1) * self._expiry_ms
+            batches = state.held.setdefault(response.appeal_id, {})
+            if due_ms not in batches:
+                batches[due_ms] = []
+                self._plan(due_ms, _EXPIRE, response.appeal_id)
+            batches[due_ms].append(held)
             state.held_count += 1
-            self._plan(response.time_ms + 1, _EXPIRE, response.appeal_id)
 
     def _expire(self, appeal_id: str, due_ms: int) -> None:
-        waiting = self.state.held.get(appeal_id)
-        if waiting is None:
-            return
-        kept = [held for held in waiting if held.response.time_ms >= due_ms]
-        for held in waiting:
-            if held.response.time_ms < due_ms:
-                self.state.held_count -= 1
-                self._reject_held(held, "unknown_appeal", "appeal_id")
-        if kept:
-            self.state.held[appeal_id] = kept
-        else:
-            del self.state.held[appeal_id]
+        batches = self.state.held.get(appeal_id, {})
+        batch = batches.pop(due_ms, ())
+        self.state.held_count -= len(batch)
+        for held in batch:
+            self._reject_held(held, "unknown_appeal", "appeal_id")
+        if not batches:
+            self.state.held.pop(appeal_id, None)
 
     def _count_apart(self, appeal: OpenAppeal, held: Held) -> None:
         """Count a response that was held, has an id, is an exit, or lies outside its time."""
@@ -351,7 +300,7 @@ class Collector:
             self._reject_held(held, "after_horizon", "time")
         elif held.response.response_id is None:
             self._add(appeal, held.response, +1)
-            self._sample_responder(appeal, held.response)
+            appeal.sample(held.response, self.settings.responders_sampled)
         else:
             self._count_once(appeal, held)
 
@@ -360,53 +309,27 @@ class Collector:
         arrival.
         """
         identity = new.response.response_id or ""
-        other = appeal.counted.get(identity)
+        other = appeal.unsettled.get(identity)
+        if identity in appeal.settled or (other is not None and other.key() <= new.key()):
+            self._reject_held(new, "duplicate", "response_id")
+            return
         if other is not None:
-            if _order(other.response) <= _order(new.response):
-                self._reject_held(new, "duplicate", "response_id")
-                return
             self._add(appeal, other.response, -1)
             self._reject_held(other, "duplicate", "response_id")
-        appeal.counted[identity] = new
+        elif self.state.response_ids >= self.settings.response_ids_max:
+            self._reject_held(new, "over_limit", "response_id")
+            return
+        else:
+            self.state.response_ids += 1
+        appeal.unsettled[identity] = new
         self._add(appeal, new.response, +1)
+        if len(appeal.unsettled) >= appeal.settle_at:
+            appeal.settle(self.watermark_ms(), self.settings.responders_sampled)
 
     def _add(self, appeal: OpenAppeal, response: Response, sign: int) -> None:
-        count = sign * response.count
-        if response.exit:
-            appeal.exits += count
-            self._count("exits", sign)
-            return
         slot = self.grid.slot(response.time_ms - appeal.time_ms)
-        appeal.bins[self._bin_of_slot[slot]] += count
-        appeal.slots[slot] = appeal.slots.get(slot, 0) + count
-        if not appeal.slots[slot]:
-            del appeal.slots[slot]
-        if response.value is not None:
-            appeal.value_micros += sign * round(response.value * MICROS)
-        self._count("responses", sign)
-
-    def _sample_responder(self, appeal: OpenAppeal, response: Response) -> None:
-        if response.responder is not None and not response.exit:
-            hashed = crc32(response.responder.encode())
-            if hashed < appeal.responder_below:
-                self._sample(appeal, hashed)
-
-    def _sample(self, appeal: OpenAppeal, hashed: int) -> None:
-        """Keep the responders with the least hashes (bottom-k; Cohen and Kaplan 2007, PODC)."""
-        kept = appeal.responders
-        index = bisect_left(kept, hashed)
-        if index < len(kept) and kept[index] == hashed:
-            return
-        insort(kept, hashed)
-        if len(kept) > self.settings.responders_sampled:
-            kept.pop()
-            appeal.responder_below = kept[-1]
-
-    def _responders(self, appeal: OpenAppeal) -> list[int]:
-        """Return the sample, now that it is certain which of the responses with ids count."""
-        for identity in sorted(appeal.counted):
-            self._sample_responder(appeal, appeal.counted[identity].response)
-        return appeal.responders
+        appeal.add(response, slot, self._bin_of_slot[slot], sign)
+        self._count("exits" if response.exit else "responses", sign)
 
     # Time.
 
@@ -414,7 +337,7 @@ class Collector:
         heappush(self._agenda, (due_ms, what, appeal_id))
 
     def _due_ms(self) -> int:
-        return self._agenda[0][0] if self._agenda else _END_OF_TIME_MS
+        return self._agenda[0][0] if self._agenda else -NEVER_MS
 
     def _advance(self) -> None:
         watermark_ms = self.watermark_ms()
@@ -426,15 +349,15 @@ class Collector:
     def _restore_agenda(self) -> None:
         """The agenda follows from the state, so it is not in the snapshot."""
         state = self.state
-        for appeal_id, pending in state.pending.items():
-            self._plan(pending.appeal.time_ms + 1, _OPEN, appeal_id)
+        for due_ms, appeal_id in state.pending:
+            self._plan(due_ms, _OPEN, appeal_id)
         for opened in state.opened.values():
             self._plan_step(opened)
         for appeal_id, time_ms in state.closed.items():
             self._plan(time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
-        for appeal_id, waiting in state.held.items():
-            for held in waiting:
-                self._plan(held.response.time_ms + 1, _EXPIRE, appeal_id)
+        for appeal_id, batches in state.held.items():
+            for due_ms in batches:
+                self._plan(due_ms, _EXPIRE, appeal_id)
 
     # Fates.
 
@@ -467,8 +390,9 @@ _DOES = {
 }
 
 
-def _order(response: Response) -> tuple[int, bytes]:
-    return response.time_ms, msgspec.json.encode(response)
+def _below(by_bin: dict[int, int], bins: int) -> int:
+    """Sum what lies in the first `bins`: what is younger has not all come yet."""
+    return sum(number for index, number in by_bin.items() if index < bins)
 
 
 def _bins_by_slot(grid: AgeGrid) -> list[int]:

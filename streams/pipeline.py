@@ -62,9 +62,16 @@ class Pipeline:
         self.collectors[partition].declare(source)
 
     def finish(self, source: str, partition: int = 0) -> None:
-        """Say that `source` has ended."""
+        """Say that `source` has ended. When all have, in all partitions, all end at one moment, so
+        that their number leaves no trace.
+        """
         self.collectors[partition].finish(source)
         self._pass_on(partition)
+        if all(collector.finished() for collector in self.collectors):
+            end_ms = max(collector.watermark_ms() for collector in self.collectors)
+            for index, collector in enumerate(self.collectors):
+                collector.end(end_ms)
+                self._pass_on(index)
 
     def take(self) -> tuple[list[Fact], list[Rejected]]:
         """Return the facts and rejects since the last time."""

@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # B.
     open_appeals_max: Positive = 1_000_000
     held_responses_max: Positive = 1_000_000
+    # Ids of responses to open appeals, about 0.2 kB each: 1 GB a partition.
+    response_ids_max: Positive = 5_000_000
     # About 2 kB each (two stocks on the grid of half-lives, a random effect).
     appealers_max: Positive = 200_000
     audiences_max: Positive = 500_000

@@ -1,0 +1,101 @@
+"""One appeal while it draws responses: what is counted, by age, and which response ids have been.
+
+Everything here commutes, so that the order of arrival leaves no trace: sums are of integers, and
+which of two responses with one id counts is decided by what they say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from zlib import crc32
+
+import msgspec
+
+from streams.events import Response
+
+__all__ = ["MICROS", "Held", "OpenAppeal"]
+
+MICROS = 1_000_000
+_ANY_HASH = 1 << 32
+_UNSETTLED_MIN = 64
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A response and where it stood, for as long as it may still be rejected."""
+
+    source: str
+    line: int
+    response: Response
+
+    def key(self) -> tuple[int, bytes]:
+        """Order responses with one id: the least counts, whichever came first."""
+        return self.response.time_ms, msgspec.json.encode(self.response)
+
+
+class OpenAppeal(msgspec.Struct):
+    """An appeal that draws responses.
+
+    `slots` and `bins` count responses by age; `exits` and `value_micros` by bin, where there are
+    any. Of responses with an id, those in `unsettled` may yet give way to another with the same id;
+    those in `settled` are older than the watermark, so that nothing can come before them.
+    """
+
+    appeal_id: str
+    community: str
+    time_ms: int
+    bins: list[int]
+    slots: dict[int, int] = {}
+    exits: dict[int, int] = {}
+    value_micros: dict[int, int] = {}
+    step: int = 0
+    bins_sent: int = 0
+    responses_sent: int = 0
+    responders: list[int] = []
+    responder_below: int = _ANY_HASH
+    unsettled: dict[str, Held] = {}
+    settled: dict[str, None] = {}
+    settle_at: int = _UNSETTLED_MIN
+
+    def add(self, response: Response, slot: int, index: int, sign: int) -> None:
+        """Count a response that lies in `slot` and in bin `index`, or take it back (`sign` -1)."""
+        count = sign * response.count
+        if response.exit:
+            self.exits[index] = self.exits.get(index, 0) + count
+            return
+        self.bins[index] += count
+        self.slots[slot] = self.slots.get(slot, 0) + count
+        if not self.slots[slot]:
+            del self.slots[slot]
+        if response.value is not None:
+            self.add_value(index, sign * round(response.value * MICROS))
+
+    def add_value(self, index: int, micros: int) -> None:
+        """Add to the value that came in bin `index`."""
+        self.value_micros[index] = self.value_micros.get(index, 0) + micros
+
+    def settle(self, watermark_ms: int, sampled: int) -> None:
+        """Keep of the responses with ids that are older than the watermark no more than the id."""
+        done = [i for i, held in self.unsettled.items() if held.response.time_ms < watermark_ms]
+        for identity in done:
+            self.settled[identity] = None
+            self.sample(self.unsettled.pop(identity).response, sampled)
+        self.settle_at = _UNSETTLED_MIN + 2 * len(self.unsettled)
+
+    def sample(self, response: Response, sampled: int) -> None:
+        """Remember the responder's hash if it is among the `sampled` least ones."""
+        if response.responder is not None and not response.exit:
+            hashed = crc32(response.responder.encode())
+            if hashed < self.responder_below:
+                self.sample_hash(hashed, sampled)
+
+    def sample_hash(self, hashed: int, sampled: int) -> None:
+        """Keep the responders with the least hashes (bottom-k; Cohen and Kaplan 2007, PODC)."""
+        kept = self.responders
+        index = bisect_left(kept, hashed)
+        if index < len(kept) and kept[index] == hashed:
+            return
+        insort(kept, hashed)
+        if len(kept) > sampled:
+            kept.pop()
+        if len(kept) == sampled:
+            self.responder_below = kept[-1]
