@@ -56,9 +56,11 @@ STATE_VERSION = 1
 # While learning, units are held to differ this much, more than they do: units that appeal often are
 # better than others, and a level drawn to the mean would make that out to be weaker wear-out.
 LEARNING_LEVEL_SD = 1.0
-SIZES: list[float] = [0.5 * 1.3**i for i in range(27)]  # dispersion phi, .5 to 460
-LEVEL_SDS: list[float] = [0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8, 0.99]
-WEAR_SDS: list[float] = [0.05, 0.1, 0.2, 0.3, 0.45, 0.65]
+SIZES: list[float] = [0.5 * 1.15**i for i in range(50)]  # dispersion phi, .5 to 471
+LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
+WEAR_SDS: list[float] = [0.05 * 1.3**i for i in range(12)]
+SD_APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
+SD_WEAR_MIN = 0.1  # log retention below which a repeat says nothing about how wear-out differs
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, in a unit's linearisation
 MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
@@ -170,7 +172,6 @@ class PooledRetention(base.Regressor):
         self._notice_gaps(appeal)
         row = self._effects.touch(appeal.unit, appeal.time_days)
         joint = self._joint(appeal, row)
-        self._learn_grids(joint, y, int(self._effects.appeals[row]))
         self._learn_count(joint, y, row)
         self.learned += 1
 
@@ -249,6 +250,20 @@ class PooledRetention(base.Regressor):
         joint = self._joint(appeal._replace(stocks=(None, None, appeal.stocks[2])), BLANK)
         belief = self._predictive(joint)
         return belief.eta, 0.0, sqrt(belief.eta_variance)
+
+    def wear_strength(self, appeal: Appeal) -> float:
+        """Return by what factor this appealer, with these moderators, wears out faster than others."""
+        row = self._effects.find(appeal.unit)
+        u_wear = (
+            self._effects.mean[row][1] + self._effects.loading[row][1] @ self._coefficients.mean
+        )
+        share = min(max(1.0 + float(u_wear), SHARE_MIN), SHARE_MAX)
+        return share * exp(self._moderation(appeal))
+
+    def wear_strength_sd(self, appeal: Appeal) -> float:
+        """Return the sd of that factor's part which is the appealer's own."""
+        row = self._effects.find(appeal.unit)
+        return sqrt(float(self._effects.covariance[row][1, 1]))
 
     @property
     def size(self) -> float:
@@ -443,60 +458,69 @@ class PooledRetention(base.Regressor):
             float(spread[ETA, RETENTION]),
         )
 
-    def _learn_grids(self, joint: _Joint, y: float, appeals: int) -> None:
-        """Learn how counts scatter, and how units differ, from how well each value of these
-        foretold the count.
-        """
+    def _learn_count(self, joint: _Joint, y: float, row: int) -> None:
+        """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
         belief = self._predictive(joint)
-        sizes = self._size.values
+        self._learn_size(belief, y)
+        mean, variance = tilt(y, belief.eta, belief.eta_variance, self.size)
+        precision = 1.0 / variance - 1.0 / belief.eta_variance
+        if precision <= 1e-9:
+            return
+        seen = (mean / variance - belief.eta / belief.eta_variance) / precision
+        noise = 1.0 / precision + joint.open_variance
+        self._learn_sds(joint, seen, noise, int(self._effects.appeals[row]))
+        self._update(joint, seen, noise, row)
+
+    def _learn_size(self, belief: _Belief, y: float) -> None:
+        """Learn how counts scatter from how well each value of phi foretold this one."""
         factor = exp(min(belief.eta_variance, 50.0))
-        matched = 1.0 / np.maximum((1.0 + 1.0 / sizes) * factor - 1.0, 1e-12)
+        matched = 1.0 / np.maximum((1.0 + 1.0 / self._size.values) * factor - 1.0, 1e-12)
         self._size.learn(log_probability(y, belief.eta, belief.eta_variance, matched))
-        if appeals <= 5:
-            self._learn_sd(self._level_sd, joint, U_LEVEL, belief, y)
-        if abs(joint.slope) > 0.1 and appeals > 1:
-            self._learn_sd(self._wear_sd, joint, U_WEAR, belief, y)
+
+    def _learn_sds(self, joint: _Joint, seen: float, noise: float, appeals: int) -> None:
+        """Learn how much units differ: in level from their first appeals, in wear-out from repeats."""
+        sds = (self._level_sd.mean, self._wear_sd.mean)
+        if appeals <= SD_APPEALS_MAX:
+            self._learn_sd(self._level_sd, joint, U_LEVEL, sds[1], seen, noise)
+        if abs(joint.slope) > SD_WEAR_MIN and appeals > 1:
+            self._learn_sd(self._wear_sd, joint, U_WEAR, sds[0], seen, noise)
             self._effects.expect((LEARNING_LEVEL_SD, self._wear_sd.mean))
 
     def _learn_sd(
-        self, posterior: GridPosterior, joint: _Joint, index: int, belief: _Belief, y: float
+        self,
+        posterior: GridPosterior,
+        joint: _Joint,
+        index: int,
+        other_sd: float,
+        seen: float,
+        noise: float,
     ) -> None:
-        """Compare the sds units may have in one effect by how well each foretold the count."""
+        """Compare the sds units may have in one effect by how well each foretold the log mean."""
         mean, covariance = joint.mean.copy(), joint.covariance.copy()
-        other = U_WEAR if index == U_LEVEL else U_LEVEL
-        learned = self._wear_sd.mean if index == U_LEVEL else self._level_sd.mean
-        lacking = learned**-2 - joint.prior_sds[other - U_LEVEL] ** -2
+        other = U_WEAR + U_LEVEL - index
+        lacking = other_sd**-2 - joint.prior_sds[other - U_LEVEL] ** -2
         if lacking != 0.0:
             _condition(mean, covariance, other, 1.0 / lacking)
         precision = posterior.values**-2 - joint.prior_sds[index - U_LEVEL] ** -2
         # Conditioning on an observation of 0 with that precision, for all sds at once.
         across, own = float(covariance[ETA, index]), float(covariance[index, index])
         gain = across * precision / (1.0 + own * precision)
-        etas = mean[ETA] - gain * mean[index]
-        variances = covariance[ETA, ETA] + joint.open_variance - gain * across
-        sizes = 1.0 / ((1.0 + 1.0 / self.size) * np.exp(np.minimum(variances, 50.0)) - 1.0)
-        posterior.learn(log_probability(y, etas, variances, sizes))
+        surprise = seen - mean[ETA] + gain * mean[index]
+        variances = covariance[ETA, ETA] - gain * across + noise
+        posterior.learn(-0.5 * (np.log(variances) + surprise * surprise / variances))
 
-    def _learn_count(self, joint: _Joint, y: float, row: int) -> None:
-        """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
-        belief = self._predictive(joint)
-        mean, variance = tilt(y, belief.eta, belief.eta_variance, self.size)
-        precision = 1.0 / variance - 1.0 / belief.eta_variance
-        if precision <= 1e-9:
-            return
-        seen = (mean / variance - belief.eta / belief.eta_variance) / precision
-        noise = 1.0 / precision
+    def _update(self, joint: _Joint, seen: float, noise: float, row: int) -> None:
+        """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
         innovation = seen - float(joint.mean[ETA])
         coefficients, effects = self._coefficients, self._effects
         row_eta, spread = joint.rows[ETA], joint.spread[ETA]
         from_state = innovation + float(row_eta @ coefficients.mean)
-        total = float(joint.covariance[ETA, ETA]) + joint.open_variance + noise
+        total = float(joint.covariance[ETA, ETA]) + noise
         coefficients.mean += spread * (innovation / total)
         coefficients.covariance -= np.outer(spread, spread / total)
         self._keep_half_lives_on_grid()
         own = effects.covariance[row] @ np.array([1.0, joint.slope])
-        own_total = float(own[0] + joint.slope * own[1]) + joint.open_variance + noise
-        gain = own / own_total
+        gain = own / (float(own[0] + joint.slope * own[1]) + noise)
         effects.mean[row] += gain * from_state
         effects.loading[row] -= np.outer(gain, row_eta)
         effects.covariance[row] -= np.outer(own, gain)

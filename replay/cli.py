@@ -39,8 +39,6 @@ SetOption = Annotated[
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for the files; made if absent.")
 ]
-    Path | None, typer.Option("--out", help="Folder for the files; made if absent.")
-]
 
 
 def settings_of(

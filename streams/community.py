@@ -20,6 +20,7 @@ from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
 from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
+from streams.series import SeriesBook, SeriesBookState
 from streams.settings import Settings
 from streams.tally import Cell, Tally
 
@@ -78,6 +79,7 @@ class CommunityState(msgspec.Struct):
     retention: dict[str, Any]
     completion: dict[str, Any]
     tally: dict[str, list[Cell]]
+    series: SeriesBookState
 
 
 class Community:
@@ -118,6 +120,7 @@ class Community:
             settings.responders_max, state.reciprocity if state else None
         )
         self.tally = Tally(state.tally if state else None)
+        self.series = SeriesBook(name, settings, self.model, facts, state.series if state else None)
         if state is not None:
             self.model.restore(state.retention)
             self.completion.restore(state.completion)
@@ -136,8 +139,10 @@ class Community:
         if self.settings.until_next_appeal:
             self._cut_previous(appeal)
         self.asks[appeal.appeal_id] = ask
-        forecast = self.model.forecast_one(ask.features(1.0))
+        x = ask.features(1.0)
+        forecast = self.model.forecast_one(x)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
+        self.series.open(x, appeal, ask.repeat, forecast)
 
     def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
         stocks = np.concatenate((felt.own, felt.kind, felt.crowd)).astype("<f8").tobytes()
@@ -181,8 +186,12 @@ class Community:
 
     def _learn(self, ask: Ask, share: float) -> None:
         ask.learned = True
-        if share > 0.0:  # an appeal cut off at once has shown nothing
-            self.model.learn_one(ask.features(share), ask.responses)
+        if share == 0.0:
+            return  # cut off at once, it has shown nothing
+        x = ask.features(share)
+        forecast = self.model.forecast_one(x)
+        self.series.learn(x, ask.appeal, ask.responses, forecast)
+        self.model.learn_one(x, ask.responses)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
         del self.asks[ask.appeal.appeal_id]
@@ -218,6 +227,16 @@ class Community:
             self.facts.append(Level(start_ms, self.name, *self.model.level_now(start_ms / DAY_MS)))
         self._level_week = max(week, self._level_week)
 
+    def summary(self) -> dict[str, Any]:
+        """Return what was learned, for summary.json."""
+        return {
+            "series": len(self.series.verdicts()),
+            "kind_evidence": self.series.kind_evidence(),
+            "retention": self.model.summary(),
+            "by_repeat": self.tally.summary(self.settings.exit_price),
+            "forgotten": self.exposure.forgotten(),
+        }
+
     def state(self) -> CommunityState:
         """Return everything learned as plain data."""
         return CommunityState(
@@ -229,4 +248,5 @@ class Community:
             retention=self.model.state(),
             completion=self.completion.state(),
             tally=self.tally.kinds,
+            series=self.series.state(),
         )

@@ -1,0 +1,83 @@
+"""Wear-out taken apart: what each axis costs an appeal, and draws of what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.design import AXES, read_appeal, stock_at
+from models.retention import SHARE_MAX, SHARE_MIN, PooledRetention
+
+__all__ = ["Wear", "draw_wear", "wear_of"]
+
+Floats = NDArray[np.float64]
+
+
+class Wear(NamedTuple):
+    """Shape (3,) or (draws, 3), axes in the order own, kind, crowd.
+
+    stocks : felt now, in appeals. rates : natural log per unit of stock, for this appealer and
+    kind. half_lives_days.
+    """
+
+    stocks: Floats
+    rates: Floats
+    half_lives_days: Floats
+
+    def costs(self) -> list[float]:
+        """Return the log retention that each axis accounts for."""
+        costs: list[float] = (-self.stocks * self.rates).tolist()
+        return costs
+
+
+def wear_of(model: PooledRetention, x: Mapping[Any, Any]) -> Wear:
+    """Return what is believed of the appeal `x`, by axis."""
+    appeal = read_appeal(x)
+    mean = model.layout.coefficients.mean
+    half_lives = mean[model.layout.half_life : model.layout.half_life + 3]
+    stocks = [
+        stock_at(values, float(log_half_life), name)[0]
+        for values, log_half_life, name in zip(appeal.stocks, half_lives, AXES, strict=True)
+    ]
+    strength = model.wear_strength(appeal)
+    return Wear(np.array(stocks), strength * _rates(model, appeal.kind, mean), np.exp(half_lives))
+
+
+def draw_wear(
+    model: PooledRetention, x: Mapping[Any, Any], rng: np.random.Generator, draws: int
+) -> Wear:
+    """Return draws from what is believed of the appeal `x`, each of shape (draws, 3).
+
+    The coefficients are drawn jointly from their Gaussian posterior, the appealer's own strength
+    from its conditional given the means; stocks are read off at the drawn half-lives.
+    """
+    appeal = read_appeal(x)
+    layout = model.layout
+    at = [*range(layout.half_life, layout.half_life + 3), *_rate_entries(model, appeal.kind)]
+    belief = layout.coefficients
+    covariance = belief.covariance[np.ix_(at, at)]
+    drawn = rng.multivariate_normal(belief.mean[at], covariance, size=draws, method="eigh")
+    rates = drawn[:, 3:6] + (drawn[:, 6:9] if len(at) > 6 else 0.0)
+    own = rng.normal(1.0, model.wear_strength_sd(appeal), size=(draws, 1))
+    strength = model.wear_strength(appeal) * np.clip(own, SHARE_MIN, SHARE_MAX)
+    stocks = [
+        [stock_at(v, float(h), n)[0] for v, h, n in zip(appeal.stocks, row, AXES, strict=True)]
+        for row in drawn[:, :3]
+    ]
+    return Wear(np.array(stocks), strength * rates, np.exp(drawn[:, :3]))
+
+
+def _rate_entries(model: PooledRetention, kind: str) -> list[int]:
+    layout = model.layout
+    at = layout.find("kind", kind)
+    common = list(range(layout.wear, layout.wear + 3))
+    return common if at is None else [*common, at + 1, at + 2, at + 3]
+
+
+def _rates(model: PooledRetention, kind: str, mean: Floats) -> Floats:
+    entries = _rate_entries(model, kind)
+    rates = mean[entries[:3]].copy()
+    return rates + mean[entries[3:]] if len(entries) > 3 else rates

@@ -1,0 +1,77 @@
+"""Whether a community's appeals are laid out so that wear-out can be told from anything else.
+
+STATISTICS, section 4: irregular rests alone identify wear-out, and so do concurrent first appeals;
+without either, level and wear-out are one.
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import msgspec
+
+__all__ = ["Design", "DesignState"]
+
+# What is remembered fades over the last hundred appeals or so.
+MEMORY = 0.99
+APPEALS_MIN = 40
+FIRSTS_MIN = 0.01
+# Mean change of a rest against the last one of the same series, natural log.
+REST_CHANGE_MIN = 0.05
+TIMES_MIN = 0.2
+CONCURRENT_MIN = 10
+CONCURRENT_MS = 28 * 86_400_000
+CONCURRENT_SEEN = 64
+
+
+class DesignState(msgspec.Struct):
+    """Fading sums over appeals, and the latest of them as (time, series and audience)."""
+
+    appeals: float = 0.0
+    firsts: float = 0.0
+    times: float = 0.0
+    rests: float = 0.0
+    rest_changes: float = 0.0
+    seen: int = 0
+    latest: list[tuple[int, str]] = []
+
+
+class Design:
+    """Keeps watch over who asks when.
+
+    Parameters
+    ----------
+    state
+        Taken over, not copied.
+    """
+
+    def __init__(self, state: DesignState | None = None) -> None:
+        self.state = state or DesignState()
+
+    def learn(self, time_ms: int, key: str, repeat: int, rests_ms: tuple[int, int] | None) -> None:
+        """Count an appeal of the series and audience `key`; its last two rests, if known."""
+        s = self.state
+        new_time = not s.latest or s.latest[-1][0] != time_ms
+        s.appeals = MEMORY * s.appeals + 1.0
+        s.firsts = MEMORY * s.firsts + (repeat == 1)
+        s.times = MEMORY * s.times + new_time
+        s.seen += 1
+        if rests_ms is not None and min(rests_ms) > 0:
+            s.rests = MEMORY * s.rests + 1.0
+            change = abs(log(rests_ms[1] / rests_ms[0]))
+            s.rest_changes = MEMORY * s.rest_changes + change
+        s.latest.append((time_ms, key))
+        if len(s.latest) > CONCURRENT_SEEN:
+            del s.latest[0]
+
+    def cannot_tell(self, time_ms: int, key: str) -> str | None:
+        """Return why wear-out cannot be told here, as a key of verdict.CANNOT_TELL, or None."""
+        s = self.state
+        if s.seen >= APPEALS_MIN and s.firsts < FIRSTS_MIN * s.appeals:
+            if s.times < TIMES_MIN * s.appeals:
+                return "synchronised"
+            if s.rests >= 2.0 and s.rest_changes < REST_CHANGE_MIN * s.rests:
+                return "same_rests"
+        since_ms = time_ms - CONCURRENT_MS
+        others = sum(when >= since_ms and of != key for when, of in s.latest)
+        return "few_concurrent" if others < CONCURRENT_MIN else None

@@ -1,0 +1,265 @@
+"""All series of a community: what each has shown by itself, and its verdict.
+
+A verdict is due when an appeal is put (the forecast for this very repeat) and when one has been
+learned from (the series' own evidence). It is said when it differs from the last one said.
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import Any
+
+import msgspec
+
+from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence
+from models.forecast import Features, Forecast
+from models.multiplicity import LiveEvidence
+from models.retention import PooledRetention
+from models.verdict import Ruling, Standing, Thresholds, rule
+from streams.design import Design, DesignState
+from streams.events import Appeal, Verdict
+from streams.settings import Settings
+from streams.standing import Asked, Series, Surroundings, standing_of
+
+__all__ = ["SeriesBook", "SeriesBookState"]
+
+DAY_MS = 86_400_000
+WEEK_MS = 7 * DAY_MS
+# A series that nobody has continued for half a year is not among those to choose from.
+LIVE_MS = 182 * DAY_MS
+RESTED_STOCK = 0.125  # three half-lives
+DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
+NORMAL_95 = 1.6448536269514722
+E_VALUE_MAX = 1e300
+
+
+class SeriesBookState(msgspec.Struct):
+    """Plain data of a `SeriesBook`."""
+
+    series: list[tuple[str, Series, dict[str, Any]]] = []
+    live_worn: dict[str, Any] | None = None
+    live_rising: dict[str, Any] | None = None
+    kinds: dict[str, dict[str, Any]] = {}
+    surroundings: Surroundings = msgspec.field(default_factory=Surroundings)
+    design: DesignState = msgspec.field(default_factory=DesignState)
+    week: int = -1
+    forgotten: int = 0
+
+
+class SeriesBook:
+    """Keeps every series of a community, and says what it has come to.
+
+    Parameters
+    ----------
+    community, settings
+        The community; thresholds and limits.
+    model
+        The community's retention model: asked, never taught, here.
+    facts
+        Where verdicts go.
+    state
+        A state to go on from.
+    """
+
+    def __init__(
+        self,
+        community: str,
+        settings: Settings,
+        model: PooledRetention,
+        facts: list[Any],
+        state: SeriesBookState | None = None,
+    ) -> None:
+        state = state or SeriesBookState()
+        self._community = community
+        self._settings = settings
+        self._model = model
+        self._facts = facts
+        self._thresholds = Thresholds(
+            fresh_above=settings.fresh_above,
+            worn_out_below=settings.worn_out_below,
+            rising_above=settings.rising_above,
+            recovery_ratio=settings.recovery_ratio,
+        )
+        self._series = {key: series for key, series, _ in state.series}
+        self._evidence = {key: _evidence(kept) for key, _, kept in state.series}
+        self._worn = _live(settings.false_discovery_rate, state.live_worn)
+        self._rising = _live(settings.false_discovery_rate, state.live_rising)
+        self.kinds = {kind: _kind_evidence(kept) for kind, kept in state.kinds.items()}
+        self._surroundings = state.surroundings
+        self._design = Design(state.design)
+        self._week = state.week
+        self.forgotten = state.forgotten
+
+    def open(self, x: Features, appeal: Appeal, repeat: int, forecast: Forecast) -> None:
+        """Take note that an appeal was put, of which `forecast` was said."""
+        key = f"{appeal.appealer}\x1f{appeal.kind}"
+        series = self._touch(key, appeal)
+        self._sweep(appeal.time_ms)
+        here = f"{key}\x1f{appeal.audience}"
+        asked = Asked(x, appeal.time_ms, forecast)
+        self._design.learn(appeal.time_ms, here, repeat, series.rests_ms(appeal.time_ms))
+        series.ask(appeal, repeat, forecast)
+        self._surroundings.ask(appeal)
+        if x["kind_stock"][HALF_LIFE_NODES[1]] < RESTED_STOCK and (series.worn or series.rising):
+            self._begin_again(key, series)
+        self._rule(key, series, asked, here)
+
+    def learn(self, x: Features, appeal: Appeal, responses: int, forecast: Forecast) -> None:
+        """Let responses speak for or against their series, before the model learns them."""
+        key = f"{appeal.appealer}\x1f{appeal.kind}"
+        series, evidence = self._series.get(key), self._evidence.get(key)
+        if series is None or evidence is None:
+            return
+        log_mean, _, sd = self._model.first_appeal_expectation(x)
+        _, low, high = self._model.level_now(x["time_days"])
+        stocks = x["kind_stock"][HALF_LIFE_NODES]
+        if stocks[1] < RESTED_STOCK and evidence.appeals > 1:
+            evidence.restart()
+        evidence.learn_one(
+            time_days=x["time_days"],
+            responses=responses,
+            expected_first=max(exp(log_mean), 1e-9),
+            baseline_sd=sd,
+            dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
+            stocks=stocks,
+            repeat=x["repeat"],
+            expectation_sd=log(high / low) / (2.0 * NORMAL_95),
+            log_retention=log(forecast.retention),
+        )
+        self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
+        if evidence.increments is not None and self._confirm(key, series, evidence):
+            asked = Asked(x, appeal.time_ms, forecast)
+            self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
+
+    def verdicts(self) -> list[Verdict]:
+        """Return the last verdict of every series, in a fixed order."""
+        said = [series.verdict for _, series in sorted(self._series.items())]
+        return [verdict for verdict in said if verdict is not None]
+
+    def kind_evidence(self) -> dict[str, dict[str, float]]:
+        """Return each kind's e-values, all its series together."""
+        return {
+            kind: {"worn": _e_value(one.log_e_worn), "rising": _e_value(one.log_e_rising)}
+            for kind, one in sorted(self.kinds.items())
+        }
+
+    def _touch(self, key: str, appeal: Appeal) -> Series:
+        series = self._series.pop(key, None)
+        if series is None:
+            series = Series(appeal.appealer, appeal.kind)
+            self._evidence[key] = SeriesEvidence()
+            if len(self._series) >= self._settings.appealers_max:
+                self._forget(next(iter(self._series)))
+        self._series[key] = series
+        return series
+
+    def _forget(self, key: str) -> None:
+        del self._series[key], self._evidence[key]
+        self._worn.remove(key)
+        self._rising.remove(key)
+        self.forgotten += 1
+
+    def _sweep(self, time_ms: int) -> None:
+        """Once a week, take series out of the choice that nobody goes on with."""
+        week = time_ms // WEEK_MS
+        if week == self._week:
+            return
+        self._week = week
+        for key, series in self._series.items():
+            if series.times_ms and series.times_ms[-1] < time_ms - LIVE_MS:
+                self._worn.remove(key)
+                self._rising.remove(key)
+
+    def _confirm(self, key: str, series: Series, evidence: SeriesEvidence) -> bool:
+        """Weigh the evidence among all live series. Returns whether anything was confirmed by it.
+
+        What is confirmed stays so until a rest: its e-value then stays in the choice as it was.
+        """
+        before = series.worn, series.rising
+        least = log(self._settings.evidence_min)
+        series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
+        if not series.worn:
+            self._worn.update(key, evidence.log_e_worn)
+            series.worn = evidence.log_e_worn >= least and self._worn.selected(key)
+        if not series.rising:
+            self._rising.update(key, evidence.log_e_rising)
+            series.rising = evidence.log_e_rising >= least and self._rising.selected(key)
+        return (series.worn, series.rising) != before
+
+    def _begin_again(self, key: str, series: Series) -> None:
+        """After a rest of three half-lives nothing is confirmed any more."""
+        series.worn = series.rising = False
+        self._worn.remove(key)
+        self._rising.remove(key)
+        self._evidence[key].restart()
+
+    def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
+        ruling = rule(self._standing(series, asked, here, in_words=False), self._thresholds)
+        if series.is_news(ruling):
+            ruling = rule(self._standing(series, asked, here, in_words=True), self._thresholds)
+            self._say(series, asked, ruling)
+        series.state, series.reference = ruling.state, ruling.reference
+
+    def _standing(self, series: Series, asked: Asked, here: str, *, in_words: bool) -> Standing:
+        cannot_tell = self._design.cannot_tell(asked.time_ms, here)
+        around = self._surroundings
+        return standing_of(self._model, series, asked, around, cannot_tell, in_words=in_words)
+
+    def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
+        again = ruling.ask_again
+        days = (None, None, None) if again is None else (again.days, again.low, again.high)
+        when = [None if d is None else asked.time_ms + round(d * DAY_MS) for d in days]
+        verdict = Verdict(
+            asked.time_ms,
+            self._community,
+            series.appealer,
+            series.kind,
+            series.repeat,
+            ruling.state,
+            ruling.basis,
+            ruling.retention,
+            ruling.low,
+            ruling.high,
+            _e_value(series.log_e),
+            ruling.reason,
+            ruling.action,
+            *when,
+        )
+        series.verdict = verdict
+        self._facts.append(verdict)
+
+    def state(self) -> SeriesBookState:
+        """Return everything kept as plain data."""
+        return SeriesBookState(
+            series=[(key, one, self._evidence[key].state()) for key, one in self._series.items()],
+            live_worn=self._worn.state(),
+            live_rising=self._rising.state(),
+            kinds={kind: one.state() for kind, one in self.kinds.items()},
+            surroundings=self._surroundings,
+            design=self._design.state,
+            week=self._week,
+            forgotten=self.forgotten,
+        )
+
+
+def _e_value(log_e: float) -> float:
+    return min(exp(min(log_e, 690.0)), E_VALUE_MAX)
+
+
+def _evidence(kept: dict[str, Any]) -> SeriesEvidence:
+    evidence = SeriesEvidence()
+    evidence.restore(kept)
+    return evidence
+
+
+def _kind_evidence(kept: dict[str, Any]) -> KindEvidence:
+    evidence = KindEvidence()
+    evidence.restore(kept)
+    return evidence
+
+
+def _live(alpha: float, kept: dict[str, Any] | None) -> LiveEvidence:
+    live = LiveEvidence(alpha=alpha)
+    if kept is not None:
+        live.restore(kept)
+    return live

@@ -1,0 +1,232 @@
+"""What is known of one series when its verdict is due, put into the terms of models.verdict."""
+
+from __future__ import annotations
+
+from math import exp, log
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from models.forecast import Features, Forecast
+from models.plan import AskAgain, ask_again
+from models.retention import PooledRetention
+from models.verdict import Ruling, Standing, repeats_needed
+from models.wear import Wear, draw_wear, wear_of
+from streams.events import Appeal, Verdict
+
+__all__ = ["Asked", "Series", "Surroundings", "standing_of"]
+
+DAY_MS = 86_400_000
+# A series over many small audiences speaks of about this many recent repeats together.
+TOGETHER = 30
+MANY_AUDIENCES = 0.5
+TIMES_KEPT = 16
+CROWD_KEPT = 64
+KINDS_KEPT = 1000
+DRAWS = 33
+DRAWS_SEED = 2009
+FELT_HALF_LIVES = 3.0
+NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
+
+
+class Asked(NamedTuple):
+    """An appeal of a series: its features, when it was put, and what was said of it."""
+
+    x: Features
+    time_ms: int
+    forecast: Forecast
+
+
+class Series(msgspec.Struct):
+    """One appealer's appeals of one kind, and what was last said of them.
+
+    `switching` tells how often an appeal goes to another audience than the last (fading mean);
+    `log_retention` and `log_sd` are those of the recent repeats together.
+    """
+
+    appealer: str
+    kind: str
+    repeat: int = 0
+    times_ms: list[int] = []
+    audience: str = ""
+    switching: float = 0.0
+    repeats: int = 0
+    log_retention: float = 0.0
+    log_sd: float = 0.0
+    state: str = "unknown"
+    reference: float = 1.0
+    worn: bool = False
+    rising: bool = False
+    log_e: float = 0.0
+    verdict: Verdict | None = None
+
+    def rests_ms(self, time_ms: int) -> tuple[int, int] | None:
+        """Return the last rest before, and the one that ends at `time_ms`."""
+        if len(self.times_ms) < 2:
+            return None
+        before, last = self.times_ms[-2:]
+        return last - before, time_ms - last
+
+    def ask(self, appeal: Appeal, repeat: int, forecast: Forecast) -> None:
+        """Count an appeal; only repeats speak for the series."""
+        if self.times_ms:
+            self.switching += 0.1 * ((appeal.audience != self.audience) - self.switching)
+        self.repeat = max(self.repeat, repeat) if self.many_audiences() else repeat
+        self.audience = appeal.audience
+        self.times_ms = [*self.times_ms[1 - TIMES_KEPT :], appeal.time_ms]
+        if repeat > 1:
+            self.repeats += 1
+            weight = 1.0 / min(self.repeats, TOGETHER) if self.many_audiences() else 1.0
+            self.log_retention += weight * (log(forecast.retention) - self.log_retention)
+            self.log_sd += weight * (forecast.log_retention_sd - self.log_sd)
+
+    def many_audiences(self) -> bool:
+        """Return whether it goes to many audiences in turn, so that one call must not flip it."""
+        return self.switching > MANY_AUDIENCES or (
+            0 < len(self.times_ms) < 3 and self.switching > 0
+        )
+
+    def is_news(self, ruling: Ruling) -> bool:
+        """Return whether a ruling differs from what was last said in state, basis or interval."""
+        said = self.verdict
+        if said is None or (said.state, said.basis) != (ruling.state, ruling.basis):
+            return True
+        return not said.low <= ruling.retention <= said.high
+
+
+class Surroundings(msgspec.Struct):
+    """Who asked lately: appealers' own appeals by audience, and all appeals of a kind."""
+
+    own: dict[str, list[int]] = {}
+    crowd: dict[str, list[tuple[int, str]]] = {}
+
+    def ask(self, appeal: Appeal) -> None:
+        """Remember an appeal; those longest unheard of make room."""
+        key = f"{appeal.appealer}\x1f{appeal.audience}"
+        times = self.own.pop(key, [])
+        self.own[key] = [*times[1 - TIMES_KEPT :], appeal.time_ms]
+        if len(self.own) > KINDS_KEPT:
+            del self.own[next(iter(self.own))]
+        others = self.crowd.pop(appeal.kind, [])
+        self.crowd[appeal.kind] = [*others[1 - CROWD_KEPT :], (appeal.time_ms, appeal.appealer)]
+        if len(self.crowd) > KINDS_KEPT:
+            del self.crowd[next(iter(self.crowd))]
+
+    def own_times(self, appealer: str, audience: str) -> list[int]:
+        """Return when this appealer lately asked this audience, whatever for."""
+        return self.own.get(f"{appealer}\x1f{audience}", [])
+
+    def others(self, kind: str, appealer: str, since_ms: int) -> list[tuple[int, str]]:
+        """Return others' latest appeals of a kind, at most the last few dozen."""
+        latest = self.crowd.get(kind, [])
+        return [(when, who) for when, who in latest if who != appealer and when >= since_ms]
+
+
+def standing_of(
+    model: PooledRetention,
+    series: Series,
+    asked: Asked,
+    surroundings: Surroundings,
+    cannot_tell: str | None,
+    *,
+    in_words: bool,
+) -> Standing:
+    """Return the standing of a series; what only the words need is left out unless `in_words`."""
+    mean, sd, low = _together(model, series, asked)
+    wear = wear_of(model, asked.x)
+    own, kind, crowd = wear.costs()
+    standing = Standing(
+        state=series.state,
+        reference=series.reference,
+        repeat=series.repeat,
+        retention=exp(mean),
+        low=low,
+        high=exp(mean + NORMAL_95 * sd),
+        high_99=exp(mean + NORMAL_99 * sd),
+        own=own,
+        kind=kind,
+        crowd=crowd,
+        level=log(model.level_now(asked.x["time_days"])[0]),
+        worn_confirmed=series.worn,
+        rising_confirmed=series.rising,
+        cannot_tell=cannot_tell if series.repeats else None,
+    )
+    if not in_words:
+        return standing
+    return _in_words(standing, model, series, asked, surroundings, wear)
+
+
+def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[float, float, float]:
+    """Return mean and sd of the log retention that the verdict speaks of, and its lower limit.
+
+    Of a first appeal nothing is seen yet; the lower limit is then that of a second one at once.
+    """
+    forecast = asked.forecast
+    if series.repeats and series.many_audiences():
+        mean, sd = series.log_retention, series.log_sd
+        return mean, sd, exp(mean - NORMAL_95 * sd)
+    mean, sd = log(forecast.retention), forecast.log_retention_sd
+    if series.repeats:
+        return mean, sd, forecast.low
+    x = asked.x
+    second = Features(**{**x, "own": x["own"] + 1.0, "kind_stock": x["kind_stock"] + 1.0})
+    return mean, sd, min(forecast.low, model.forecast_one(second).low)
+
+
+def _in_words(
+    standing: Standing,
+    model: PooledRetention,
+    series: Series,
+    asked: Asked,
+    surroundings: Surroundings,
+    wear: Wear,
+) -> Standing:
+    """Add what the reason and the date say."""
+    own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
+    by_kind = standing.kind < standing.own
+    times = series.times_ms if by_kind else surroundings.own_times(series.appealer, series.audience)
+    felt = _since(times, asked.time_ms, kind_days if by_kind else own_days)
+    before = [time_ms for time_ms in times if time_ms < asked.time_ms]
+    crowd_ms = round(crowd_days * DAY_MS)
+    others = surroundings.others(series.kind, series.appealer, asked.time_ms - crowd_ms)
+    return standing._replace(
+        appeals=len(felt),
+        days=(asked.time_ms - felt[0]) / DAY_MS if felt else 0.0,
+        others=len(others),
+        other_appealers=len({who for _, who in others}),
+        other_days=(asked.time_ms - others[0][0]) / DAY_MS if others else 0.0,
+        rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
+        needed=_needed(model, series, asked),
+        ask_again=_ask_again(model, asked),
+    )
+
+
+def _since(times_ms: list[int], now_ms: int, days: float) -> list[int]:
+    return [time_ms for time_ms in times_ms if time_ms >= now_ms - days * DAY_MS]
+
+
+def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
+    gap_days = 7.0
+    if len(series.times_ms) > 1:
+        span_ms = series.times_ms[-1] - series.times_ms[0]
+        gap_days = max(span_ms / (len(series.times_ms) - 1) / DAY_MS, 1.0 / 24.0)
+    in_all = repeats_needed(
+        first_responses=max(exp(model.first_appeal_expectation(asked.x)[0]), 1e-6),
+        dispersion=model.size,
+        baseline_sd=model.level_sd,
+        gap_days=gap_days,
+    )
+    return None if in_all is None else max(1, in_all - series.repeats)
+
+
+def _ask_again(model: PooledRetention, asked: Asked) -> AskAgain | None:
+    """Return when to ask again, this appeal being felt by then like those before it.
+
+    The seed is fixed and the generator new each time: the same belief gives the same dates.
+    """
+    rng = np.random.Generator(np.random.PCG64(DRAWS_SEED))
+    x = asked.x
+    felt = Features(**{**x, "own": x["own"] + 1.0, "kind_stock": x["kind_stock"] + 1.0})
+    drawn = draw_wear(model, felt, rng, DRAWS)
+    return ask_again(drawn.stocks, drawn.rates, drawn.half_lives_days)

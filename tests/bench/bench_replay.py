@@ -1,0 +1,86 @@
+"""What a response and an appeal cost in `askagain replay`, beside a bare loop over the same file.
+
+Absolute figures depend on the machine; the ratio is what to compare. Run by `make bench`; asserts nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from replay.scenarios import settings_of
+from replay.simulate import write_simulation
+
+APPEALS = 4000
+ROUNDS = 3
+
+
+class Appeal(msgspec.Struct, frozen=True, tag="appeal", gc=False):
+    appeal_id: str
+    time: datetime.datetime
+
+
+class Response(msgspec.Struct, frozen=True, tag="response", gc=False):
+    appeal_id: str
+    time: datetime.datetime
+
+
+def bare(events: Path) -> float:
+    """Decode and count by appeal, nothing else. Returns events a second."""
+    decode = msgspec.json.Decoder(Appeal | Response).decode
+    counts: dict[str, int] = {}
+    started_s = time.perf_counter()
+    with events.open("rb") as lines:
+        for line in lines:
+            appeal_id = decode(line).appeal_id
+            counts[appeal_id] = counts.get(appeal_id, 0) + 1
+    return sum(counts.values()) / (time.perf_counter() - started_s)
+
+
+def replayed(events: Path, out: Path) -> tuple[float, float]:
+    """Run the program as users do. Returns events a second (by its own clock) and MiB at the peak."""
+    script = (
+        "import resource, sys; from replay.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", script, "replay", str(events), "--out", str(out), "--quiet"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    run = msgspec.json.decode((out / "run.json").read_bytes())
+    return run["events_per_second"], int(printed.split()[-1]) / 1024
+
+
+def world(folder: Path, appeals: int) -> Path:
+    """A hundred responses an appeal, on average over all repeats."""
+    settings = msgspec.structs.replace(settings_of("classic"), first_mean=156.0)
+    return write_simulation("classic", 1, appeals, folder, settings=settings).events
+
+
+def main() -> None:
+    machine = f"{os.cpu_count()} cores, Python {sys.version.split()[0]}"
+    with tempfile.TemporaryDirectory() as scratch:
+        once, twice = world(Path(scratch, "1"), APPEALS), world(Path(scratch, "2"), 2 * APPEALS)
+        print(f"replay of {APPEALS:,} simulated appeals ({machine})")
+        rounds = []
+        for _ in range(ROUNDS):  # in turn, so that a slow spell of the machine hits both
+            plain = bare(once)
+            full, mib = replayed(once, Path(scratch, "out"))
+            rounds.append((full / plain, full, plain, mib))
+            print(f"  bare {plain:>11,.0f}/s   replay {full:>9,.0f}/s   ratio {full / plain:.3f}")
+        _, mib_twice = replayed(twice, Path(scratch, "out"))
+        ratio, full, _, mib = sorted(rounds)[ROUNDS // 2]
+        print(f"median ratio {ratio:.3f} (bar: 0.15), {full:,.0f} events/s")
+        print(
+            f"peak memory {mib:.0f} MiB, twice as long {mib_twice:.0f} MiB: x{mib_twice / mib:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
