@@ -9,122 +9,77 @@ its intervals for retention are too narrow, the more so the more it has learned.
 
 from __future__ import annotations
 
-from math import ceil, copysign, exp, exp2, fsum, isfinite, lgamma, log, log1p, sqrt
+from math import copysign, exp, exp2, fsum, isfinite, log, log1p, sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from river import base, compose, linear_model
-from scipy.special import gammaincinv
 
+from models.counts import Dispersion, require_count, require_exposure
 from models.forecast import Features, Forecast
 from models.stock import HALF_LIVES_DAYS
 
-__all__ = ["Dispersion", "LogRateRegression", "require_count", "require_exposure"]
+__all__ = ["LinearDesign", "LogRateRegression"]
 
 NORMAL_95 = 1.6448536269514722  # 95 % point of the standard normal: both tails of a 90 % interval
 AXES = ("own", "kind_stock", "crowd")
 
 
-def require_count(y: float) -> float:
-    """Return `y`, having seen that it can be a number of responses.
-
-    Raises
-    ------
-    ValueError
-        If it is not a finite number >= 0.
-    """
-    if not (isfinite(y) and y >= 0):
-        raise ValueError(f"responses: expected a finite number >= 0, got {y!r}")
-    return y
-
-
-def require_exposure(x: Features) -> float:
-    """Return the exposure of `x`, having seen that it, the time and the attributes fit for use.
-
-    Raises
-    ------
-    ValueError
-        If the exposure is not a finite number > 0, or the others are not finite.
-    """
-    exposure = x["exposure"]
-    if not (isfinite(exposure) and exposure > 0):
-        raise ValueError(f"exposure: expected a finite number > 0, got {exposure!r}")
-    if not isfinite(x["time_days"]):
-        raise ValueError(f"time_days: expected a finite number, got {x['time_days']!r}")
-    if not all(map(isfinite, x.get("attributes", {}).values())):
-        raise ValueError(f"attributes: expected finite numbers, got {x['attributes']}")
-    return exposure
-
-
-class Dispersion:
-    """How much counts scatter beyond Poisson: a posterior over the size of a negative binomial.
-
-    A count of mean m and size phi has the variance m + m^2 / phi (Lawless 1987, "Negative binomial
-    and mixed Poisson regression", Canadian Journal of Statistics 15(3)). Where the log of the mean
-    is uncertain with variance v, matching two moments gives 1 / phi' = (1 + 1 / phi) e^v - 1.
+class LinearDesign:
+    """Turns an appeal into the features of a linear model, in number bounded.
 
     Parameters
     ----------
-    forgetting
-        Weight, in (0, 1], that all earlier counts keep when another one is learned.
-
-    Examples
-    --------
-    >>> dispersion = Dispersion()
-    >>> for y in (10, 0, 31, 4, 1, 22, 3, 15) * 20:
-    ...     dispersion.learn_one(10.0, y)
-    >>> 0.7 < 1 / dispersion.inverse < 1.5
-    True
+    half_lives_days
+        At which half-lives the stocks are read, each one of `stock.HALF_LIVES_DAYS`.
+    kinds_max, attributes_max
+        How many get a coefficient of their own, first come.
     """
 
-    GRID = tuple(2.0**k for k in range(-2, 9))
-    LOG_VARIANCE_MAX = 4.0  # beyond it the negative binomial is improper in all but name
+    STOCK_SD = 0.3  # prior sd of a coefficient of a stock; those of the rest have sd 1
 
-    def __init__(self, forgetting: float = 0.9995) -> None:
-        self.forgetting = forgetting
-        self.log_weights = [0.0] * len(self.GRID)
-        self.inverse = 0.1  # mean of 1 / phi: what most platforms show, until something was seen
+    def __init__(
+        self, half_lives_days: tuple[float, ...], kinds_max: int, attributes_max: int
+    ) -> None:
+        self.kinds_max = kinds_max
+        self.attributes_max = attributes_max
+        self._read = [int(np.abs(HALF_LIVES_DAYS - h).argmin()) for h in half_lives_days]
+        self.stock_names = [f"{axis}.{h:g}" for axis in AXES for h in half_lives_days]
+        self._kinds: dict[str, str] = {}
+        self._attributes: dict[str, str] = {}
 
-    def log_pmf(self, mean: float, y: float, log_variance: float = 0.0) -> list[float]:
-        """Return log P(y) for every phi of the grid."""
-        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
-        log_mean, log_factorial = log(mean), lgamma(y + 1.0)
-        terms = []
-        for phi in self.GRID:
-            size = 1.0 / ((1.0 + 1.0 / phi) * spread - 1.0)
-            log_total = log(size + mean)
-            choices = lgamma(y + size) - lgamma(size) - log_factorial
-            terms.append(choices + size * (log(size) - log_total) + y * (log_mean - log_total))
-        return terms
+    def features(self, x: Features) -> dict[str, float]:
+        """Return the features, stocks first, scaled so that every coefficient has prior sd 1."""
+        axes = x["own"], x["kind_stock"], x["crowd"]
+        stocks = [float(axis[i]) * self.STOCK_SD for axis in axes for i in self._read]
+        features = dict(zip(self.stock_names, stocks, strict=True))
+        features["reciprocity"] = x.get("reciprocity", 0.0)
+        if (kind := self._kinds.get(x["kind"])) is not None:
+            features[kind] = 1.0
+        for name, value in x.get("attributes", {}).items():
+            if (attribute := self._attributes.get(name)) is not None:
+                features[attribute] = copysign(log1p(abs(value)), value)
+        if not isfinite(sum(features.values())):
+            raise ValueError(f"features: expected finite numbers, got {features}")
+        return features
 
-    def log_score_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
-        """Return log P(y), natural, averaged over what is believed of phi."""
-        terms = self.log_pmf(mean, y, log_variance)
-        joint = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
-        return _log_sum_exp(joint) - _log_sum_exp(self.log_weights)
+    def name(self, x: Features) -> None:
+        """Give kinds and attributes not met before a coefficient, while there is room."""
+        if len(self._kinds) < self.kinds_max:
+            self._kinds.setdefault(x["kind"], f"kind={x['kind']}")
+        for name in x.get("attributes", {}):
+            if len(self._attributes) < self.attributes_max:
+                self._attributes.setdefault(name, f"attribute={name}")
 
-    def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> None:
-        """Learn that `y` responses came where `mean` were expected."""
-        terms = self.log_pmf(mean, y, log_variance)
-        keep = self.forgetting
-        joint = [keep * weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
-        highest = max(joint)
-        self.log_weights = [weight - highest for weight in joint]
-        weights = [exp(weight) for weight in self.log_weights]
-        inverse = fsum(weight / phi for weight, phi in zip(weights, self.GRID, strict=True))
-        self.inverse = inverse / fsum(weights)
+    def state(self) -> dict[str, list[str]]:
+        """Return the kinds and attributes that have a coefficient."""
+        return {"kinds": list(self._kinds), "attributes": list(self._attributes)}
 
-    def interval(self, mean: float, log_variance: float = 0.0) -> tuple[float, float]:
-        """Return the 90 % predictive interval of a count.
-
-        By the gamma law of the same mean and variance, read between the whole numbers; within one
-        response of the negative binomial's own quantiles for means up to a thousand.
-        """
-        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
-        shape = mean / (1.0 + mean * ((1.0 + self.inverse) * spread - 1.0))
-        low, high = (float(gammaincinv(shape, p)) * mean / shape for p in (0.05, 0.95))
-        return float(max(0, ceil(low - 0.5))), float(max(0, ceil(high - 0.5)))
+    def restore(self, state: dict[str, list[str]]) -> None:
+        """Go on from `state`, as if never interrupted."""
+        self._kinds = {name: f"kind={name}" for name in state["kinds"]}
+        self._attributes = {name: f"attribute={name}" for name in state["attributes"]}
 
 
 class LogRateRegression(base.Regressor):
@@ -159,7 +114,6 @@ class LogRateRegression(base.Regressor):
     True
     """
 
-    STOCK_SD = 0.3  # prior sd of a coefficient of a stock; those of the rest have sd 1
     INTERCEPT_SD = 10.0
     APPEALER_SD = 0.7
     APPEALER_FORGETTING = 0.97  # a residual ages with the coefficients it was taken from
@@ -178,44 +132,29 @@ class LogRateRegression(base.Regressor):
         self.kinds_max = kinds_max
         self.attributes_max = attributes_max
         self.appealers_max = appealers_max
-        self._read = [int(np.abs(HALF_LIVES_DAYS - h).argmin()) for h in half_lives_days]
-        self._stock_names = [f"{axis}.{h:g}" for axis in AXES for h in half_lives_days]
-        self._kinds: dict[str, str] = {}
-        self._attributes: dict[str, str] = {}
+        self.design = LinearDesign(half_lives_days, kinds_max, attributes_max)
         self._regression: Any = linear_model.BayesianLinearRegression(
             alpha=1, beta=1, smoothing=None
         )
-        design: Any = self.design
-        self._pipeline: Any = compose.FuncTransformer(design) | self._regression
+        features: Any = self.features
+        self._pipeline: Any = compose.FuncTransformer(features) | self._regression
         self._appealers: dict[str, tuple[float, float]] = {}
         self._level = (0.0, 0.0, 0.0)  # sum of weighted residuals, of weights, and when, in days
         self._calibration = (0.0, 0.0)
         self.dispersion = Dispersion()
 
-    def design(self, x: Features) -> dict[str, float]:
+    def features(self, x: Features) -> dict[str, float]:
         """Return the regression's features, scaled so that every coefficient has prior sd 1."""
-        own, kind_stock, crowd = x["own"], x["kind_stock"], x["crowd"]
-        stocks = [
-            float(axis[i]) * self.STOCK_SD for axis in (own, kind_stock, crowd) for i in self._read
-        ]
-        design = dict(zip(self._stock_names, stocks, strict=True))
-        design["intercept"] = self.INTERCEPT_SD
-        design["reciprocity"] = x.get("reciprocity", 0.0)
-        if (kind := self._kinds.get(x["kind"])) is not None:
-            design[kind] = 1.0
-        for name, value in x.get("attributes", {}).items():
-            if (attribute := self._attributes.get(name)) is not None:
-                design[attribute] = copysign(log1p(abs(value)), value)
-        if not isfinite(sum(design.values())):
-            raise ValueError(f"features: expected finite numbers, got {design}")
-        return design
+        features = self.design.features(x)
+        features["intercept"] = self.INTERCEPT_SD
+        return features
 
     def learn_one(self, x: Features, y: float) -> None:  # type: ignore[override]
         """Learn that the appeal `x` drew `y` responses."""
         require_count(y)
         exposure, time_days = require_exposure(x), x["time_days"]
         eta, variance, _, _ = self._log_rate(x)
-        self._name(x)
+        self.design.name(x)
         mean = self._mean(exposure, eta)
         level, (appealer, appealer_variance) = self._level_at(time_days), self._appealer(x)
         line = eta - level - appealer
@@ -256,9 +195,8 @@ class LogRateRegression(base.Regressor):
         regression = self._regression
         return {
             "schema": 1,
-            "kinds": list(self._kinds),
-            "attributes": list(self._attributes),
-            "names": list(regression._idx),
+            "design": self.design.state(),
+            "coefficients": list(regression._idx),
             "precision": _to_bytes(regression._ss_arr),
             "covariance": _to_bytes(regression._ss_inv_arr),
             "natural_mean": _to_bytes(regression._eta_arr),
@@ -266,8 +204,7 @@ class LogRateRegression(base.Regressor):
             "appealers": [[name, *level] for name, level in self._appealers.items()],
             "level": list(self._level),
             "calibration": list(self._calibration),
-            "phi_log_weights": list(self.dispersion.log_weights),
-            "phi_inverse": self.dispersion.inverse,
+            "dispersion": self.dispersion.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -277,29 +214,19 @@ class LogRateRegression(base.Regressor):
         regression = self._regression
         natural_mean = np.frombuffer(state["natural_mean"], dtype="<f8").copy()
         d = len(natural_mean)
-        regression._idx = {name: i for i, name in enumerate(state["names"])}
+        regression._idx = {name: i for i, name in enumerate(state["coefficients"])}
         regression._ss_arr = np.frombuffer(state["precision"], dtype="<f8").reshape(d, d).copy()
         covariance = np.frombuffer(state["covariance"], dtype="<f8").reshape(d, d)
         regression._ss_inv_arr = np.array(covariance, order="F")
         regression._eta_arr, regression._cap, regression._m_dirty = natural_mean, d, True
         regression.beta = state["beta"]
-        self._kinds = {name: f"kind={name}" for name in state["kinds"]}
-        self._attributes = {name: f"attribute={name}" for name in state["attributes"]}
+        self.design.restore(state["design"])
         self._appealers = {name: (total, weight) for name, total, weight in state["appealers"]}
         total, weight, time_days = state["level"]
         self._level = (total, weight, time_days)
         observed, expected = state["calibration"]
         self._calibration = (observed, expected)
-        self.dispersion.log_weights = list(state["phi_log_weights"])
-        self.dispersion.inverse = state["phi_inverse"]
-
-    def _name(self, x: Features) -> None:
-        """Give kinds and attributes not met before a coefficient, while there is room."""
-        if len(self._kinds) < self.kinds_max:
-            self._kinds.setdefault(x["kind"], f"kind={x['kind']}")
-        for name in x.get("attributes", {}):
-            if len(self._attributes) < self.attributes_max:
-                self._attributes.setdefault(name, f"attribute={name}")
+        self.dispersion.restore(state["dispersion"])
 
     def _log_rate(self, x: Features) -> tuple[float, float, float, float]:
         """Return mean and variance of the log rate, and of the part of it that the stocks make.
@@ -307,16 +234,16 @@ class LogRateRegression(base.Regressor):
         Read from the posterior itself: river's predictive distribution would seed a random
         generator at every call, which takes as long as all the rest.
         """
-        design, regression = self.design(x), self._regression
+        features, regression = self.features(x), self._regression
         index, d = regression._idx, regression._cap
         appealer, variance = self._appealer(x)
         eta = appealer + self._level_at(x["time_days"])
         if not d:
-            stocks = [design[name] for name in self._stock_names]
+            stocks = [features[name] for name in self.design.stock_names]
             return eta, self.INTERCEPT_SD**2, 0.0, fsum(value * value for value in stocks)
         regression._ensure_m()
         vector = np.zeros(d)
-        for name, value in design.items():
+        for name, value in features.items():
             if name in index:
                 vector[index[name]] = value
         line = vector * regression._m_arr
@@ -324,9 +251,9 @@ class LogRateRegression(base.Regressor):
             eta + float(line.sum()),
             variance + _quadratic(regression._ss_inv_arr, vector),
         )
-        vector[len(self._stock_names) :] = 0.0  # the stocks come first in every design
+        vector[len(self.design.stock_names) :] = 0.0  # the stocks come first in every design
         stocks_variance = _quadratic(regression._ss_inv_arr, vector)
-        log_retention = float(line[: len(self._stock_names)].sum())
+        log_retention = float(line[: len(self.design.stock_names)].sum())
         return eta, variance, log_retention, stocks_variance
 
     def _mean(self, exposure: float, eta: float) -> float:
@@ -368,11 +295,6 @@ class LogRateRegression(base.Regressor):
         weight = 1.0 / (1.0 + mean * self.dispersion.inverse)
         keep, expected_now = self.dispersion.forgetting, mean / self._calibration_factor()
         self._calibration = (keep * observed + weight * y, keep * expected + weight * expected_now)
-
-
-def _log_sum_exp(terms: list[float]) -> float:
-    highest = max(terms)
-    return highest + log(fsum(exp(term - highest) for term in terms))
 
 
 def _quadratic(covariance: NDArray[np.float64], vector: NDArray[np.float64]) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from models.baseline import Dispersion, LogRateRegression
+from models.baseline import LogRateRegression
+from models.counts import Dispersion
 from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS, Stock
 
@@ -142,8 +143,8 @@ def test_kinds_attributes_and_appealers_are_capped() -> None:
             appeal(kind=f"k{k}", appealer=f"a{k}", attributes={f"m{k}": 1.0, f"n{k}": 2.0}), 10
         )
     state = model.state()
-    assert state["kinds"] == ["k0", "k1", "k2"]
-    assert state["attributes"] == ["m0", "n0"]
+    assert state["design"]["kinds"] == ["k0", "k1", "k2"]
+    assert state["design"]["attributes"] == ["m0", "n0"]
     assert [row[0] for row in state["appealers"]] == [f"a{k}" for k in range(45, 50)]
 
 
