@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import AXES, read_appeal, stock_at
+from models.design import AXES, LOG_HALF_LIVES, read_appeal, stock_at
 from models.retention import SHARE_MAX, SHARE_MIN, PooledRetention
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
@@ -64,10 +64,10 @@ def draw_wear(
     own = rng.normal(1.0, model.wear_strength_sd(appeal), size=(draws, 1))
     strength = model.wear_strength(appeal) * np.clip(own, SHARE_MIN, SHARE_MAX)
     stocks = [
-        [stock_at(v, float(h), n)[0] for v, h, n in zip(appeal.stocks, row, AXES, strict=True)]
-        for row in drawn[:, :3]
+        np.zeros(draws) if values is None else np.interp(drawn[:, axis], LOG_HALF_LIVES, values)
+        for axis, values in enumerate(appeal.stocks)
     ]
-    return Wear(np.array(stocks), strength * rates, np.exp(drawn[:, :3]))
+    return Wear(np.stack(stocks, axis=1), strength * rates, np.exp(drawn[:, :3]))
 
 
 def _rate_entries(model: PooledRetention, kind: str) -> list[int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from heapq import heappop, heappush
+from itertools import pairwise
 from zlib import crc32
 
 import msgspec
@@ -396,5 +397,5 @@ def _below(by_bin: dict[int, int], bins: int) -> int:
 
 
 def _bins_by_slot(grid: AgeGrid) -> list[int]:
-    edges = grid.edges_slot
-    return [bisect_left(edges, slot + 1) for slot in range(grid.slots)]
+    starts = (0, *grid.edges_slot)
+    return [index for index, edges in enumerate(pairwise(starts)) for _ in range(*edges)]

@@ -175,7 +175,7 @@ class Community:
             self._judge_early(ask, message.time_ms, share)
         ended = message.final or (ask.bins_cut is not None and len(ask.bins) >= ask.bins_cut)
         if not ask.learned and (ended or share >= LEARNING_SHARE):
-            self._learn(ask, share)
+            self._learn(ask, share, message.time_ms)
         if message.final:
             self._close(ask, message)
 
@@ -184,13 +184,13 @@ class Community:
         forecast = self.model.forecast_given(ask.features(1.0), ask.responses, share)
         self._say_estimate(ask, "early", time_ms, forecast)
 
-    def _learn(self, ask: Ask, share: float) -> None:
+    def _learn(self, ask: Ask, share: float, now_ms: int) -> None:
         ask.learned = True
         if share == 0.0:
             return  # cut off at once, it has shown nothing
         x = ask.features(share)
         forecast = self.model.forecast_one(x)
-        self.series.learn(x, ask.appeal, ask.responses, forecast)
+        self.series.learn(x, ask.appeal, ask.responses, forecast, now_ms)
         self.model.learn_one(x, ask.responses)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:

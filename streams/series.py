@@ -96,7 +96,7 @@ class SeriesBook:
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        asked = Asked(x, appeal.time_ms, forecast)
+        asked = Asked(x, appeal.time_ms, forecast, appeal.time_ms)
         self._design.learn(appeal.time_ms, here, repeat, series.rests_ms(appeal.time_ms))
         series.ask(appeal, repeat, forecast)
         self._surroundings.ask(appeal)
@@ -104,7 +104,9 @@ class SeriesBook:
             self._begin_again(key, series)
         self._rule(key, series, asked, here)
 
-    def learn(self, x: Features, appeal: Appeal, responses: int, forecast: Forecast) -> None:
+    def learn(
+        self, x: Features, appeal: Appeal, responses: int, forecast: Forecast, now_ms: int
+    ) -> None:
         """Let responses speak for or against their series, before the model learns them."""
         key = f"{appeal.appealer}\x1f{appeal.kind}"
         series, evidence = self._series.get(key), self._evidence.get(key)
@@ -128,7 +130,7 @@ class SeriesBook:
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
         if evidence.increments is not None and self._confirm(key, series, evidence):
-            asked = Asked(x, appeal.time_ms, forecast)
+            asked = Asked(x, appeal.time_ms, forecast, now_ms)
             self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
 
     def verdicts(self) -> list[Verdict]:
@@ -194,23 +196,26 @@ class SeriesBook:
         self._evidence[key].restart()
 
     def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
-        ruling = rule(self._standing(series, asked, here, in_words=False), self._thresholds)
+        ruling = rule(self._standing(series, asked, here), self._thresholds)
         if series.is_news(ruling):
-            ruling = rule(self._standing(series, asked, here, in_words=True), self._thresholds)
+            full = self._standing(series, asked, here, spoken_as=ruling.state)
+            ruling = rule(full, self._thresholds)
             self._say(series, asked, ruling)
         series.state, series.reference = ruling.state, ruling.reference
 
-    def _standing(self, series: Series, asked: Asked, here: str, *, in_words: bool) -> Standing:
+    def _standing(
+        self, series: Series, asked: Asked, here: str, spoken_as: str | None = None
+    ) -> Standing:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
         around = self._surroundings
-        return standing_of(self._model, series, asked, around, cannot_tell, in_words=in_words)
+        return standing_of(self._model, series, asked, around, cannot_tell, spoken_as)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
         again = ruling.ask_again
         days = (None, None, None) if again is None else (again.days, again.low, again.high)
         when = [None if d is None else asked.time_ms + round(d * DAY_MS) for d in days]
         verdict = Verdict(
-            asked.time_ms,
+            asked.now_ms,
             self._community,
             series.appealer,
             series.kind,

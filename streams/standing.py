@@ -27,15 +27,17 @@ KINDS_KEPT = 1000
 DRAWS = 33
 DRAWS_SEED = 2009
 FELT_HALF_LIVES = 3.0
+_TIRED = ("tiring", "worn_out", "recovering")
 NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
 
 class Asked(NamedTuple):
-    """An appeal of a series: its features, when it was put, and what was said of it."""
+    """An appeal of a series: its features, when it was put, what was said of it, and when we speak."""
 
     x: Features
     time_ms: int
     forecast: Forecast
+    now_ms: int
 
 
 class Series(msgspec.Struct):
@@ -129,10 +131,11 @@ def standing_of(
     asked: Asked,
     surroundings: Surroundings,
     cannot_tell: str | None,
-    *,
-    in_words: bool,
+    spoken_as: str | None = None,
 ) -> Standing:
-    """Return the standing of a series; what only the words need is left out unless `in_words`."""
+    """Return the standing of a series; what only the words need is left out.
+
+    With `spoken_as`, the state it will be given, that is added."""
     mean, sd, low = _together(model, series, asked)
     wear = wear_of(model, asked.x)
     own, kind, crowd = wear.costs()
@@ -152,9 +155,9 @@ def standing_of(
         rising_confirmed=series.rising,
         cannot_tell=cannot_tell if series.repeats else None,
     )
-    if not in_words:
+    if spoken_as is None:
         return standing
-    return _in_words(standing, model, series, asked, surroundings, wear)
+    return _in_words(standing, model, series, asked, surroundings, wear, spoken_as)
 
 
 def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[float, float, float]:
@@ -181,6 +184,7 @@ def _in_words(
     asked: Asked,
     surroundings: Surroundings,
     wear: Wear,
+    state: str,
 ) -> Standing:
     """Add what the reason and the date say."""
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
@@ -197,8 +201,8 @@ def _in_words(
         other_appealers=len({who for _, who in others}),
         other_days=(asked.time_ms - others[0][0]) / DAY_MS if others else 0.0,
         rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
-        needed=_needed(model, series, asked),
-        ask_again=_ask_again(model, asked),
+        needed=_needed(model, series, asked) if state == "unknown" else None,
+        ask_again=_ask_again(model, asked) if state in _TIRED else None,
     )
 
 
