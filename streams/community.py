@@ -7,6 +7,7 @@ learned from once, as soon as nearly all are in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from models.forecast import Features, Forecast
 from models.retention import PooledRetention
 from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
+from streams.fit import Fit, FitState
 from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
 from streams.series import SeriesBook, SeriesBookState
@@ -80,6 +82,7 @@ class CommunityState(msgspec.Struct):
     completion: dict[str, Any]
     tally: dict[str, list[Cell]]
     series: SeriesBookState
+    fit: FitState
 
 
 class Community:
@@ -119,8 +122,11 @@ class Community:
         self.reciprocity = Reciprocity(
             settings.responders_max, state.reciprocity if state else None
         )
+        self.fit = Fit(state.fit if state else None)
         self.tally = Tally(state.tally if state else None)
         self.series = SeriesBook(name, settings, self.model, facts, state.series if state else None)
+        # Heard before an appeal is learned from, with its features: for evaluation.
+        self.before_learning: Callable[[Community, Ask, Features], None] | None = None
         if state is not None:
             self.model.restore(state.retention)
             self.completion.restore(state.completion)
@@ -189,8 +195,12 @@ class Community:
         if share == 0.0:
             return  # cut off at once, it has shown nothing
         x = ask.features(share)
+        if self.before_learning is not None:
+            self.before_learning(self, ask, x)
         forecast = self.model.forecast_one(x)
+        log_score = self.model.log_score_one(x, ask.responses)
         self.series.learn(x, ask.appeal, ask.responses, forecast, now_ms)
+        self.fit.learn(x, ask.responses, forecast, log_score, now_ms)
         self.model.learn_one(x, ask.responses)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
@@ -233,6 +243,7 @@ class Community:
             "series": len(self.series.verdicts()),
             "kind_evidence": self.series.kind_evidence(),
             "retention": self.model.summary(),
+            "fit": self.fit.summary(),
             "by_repeat": self.tally.summary(self.settings.exit_price),
             "forgotten": self.exposure.forgotten(),
         }
@@ -249,4 +260,5 @@ class Community:
             completion=self.completion.state(),
             tally=self.tally.kinds,
             series=self.series.state(),
+            fit=self.fit.state(),
         )

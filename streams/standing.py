@@ -32,7 +32,7 @@ NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
 
 class Asked(NamedTuple):
-    """An appeal of a series: its features, when it was put, what was said of it, and when we speak."""
+    """An appeal of a series: its features and time, what was said of it, and when we speak."""
 
     x: Features
     time_ms: int

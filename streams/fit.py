@@ -1,0 +1,75 @@
+"""How well the model foretells, beside simpler ones: scored on every appeal before it is learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from models.challengers import Challengers
+from models.drift import FitWatch
+from models.forecast import Features, Forecast
+
+__all__ = ["Fit", "FitState"]
+
+
+class FitState(msgspec.Struct):
+    """Plain data of a `Fit`."""
+
+    appeals: int = 0
+    log_score: float = 0.0
+    inside: int = 0
+    misfits: int = 0
+    misfit_at_ms: int | None = None
+    challengers: dict[str, Any] | None = None
+    watch: dict[str, Any] | None = None
+
+
+class Fit:
+    """Sums of predictive log scores, the share of counts inside their 90 % interval, and a watch.
+
+    Parameters
+    ----------
+    state
+        Taken over, not copied.
+    """
+
+    def __init__(self, state: FitState | None = None) -> None:
+        self._state = state or FitState()
+        self._challengers = Challengers()
+        self._watch = FitWatch()
+        if self._state.challengers is not None:
+            self._challengers.restore(self._state.challengers)
+        if self._state.watch is not None:
+            self._watch.restore(self._state.watch)
+
+    def learn(
+        self, x: Features, responses: int, forecast: Forecast, log_score: float, now_ms: int
+    ) -> None:
+        """Score the model's `forecast` of an appeal and the challengers', which then learn it."""
+        state = self._state
+        state.appeals += 1
+        state.log_score += log_score
+        state.inside += forecast.mean_low <= responses <= forecast.mean_high
+        self._challengers.score_then_learn(x, responses)
+        if self._watch.learn_one(forecast, responses):
+            state.misfits += 1
+            state.misfit_at_ms = now_ms
+
+    def summary(self) -> dict[str, Any]:
+        """Return log scores in nats an appeal, the greater the better; ours first."""
+        state, appeals = self._state, max(self._state.appeals, 1)
+        scores = {"askagain": state.log_score, **self._challengers.log_scores}
+        return {
+            "appeals": state.appeals,
+            "log_score_per_appeal": {name: total / appeals for name, total in scores.items()},
+            "share_inside_90": state.inside / appeals,
+            "misfits": state.misfits,
+            "misfit_at_ms": state.misfit_at_ms,
+        }
+
+    def state(self) -> FitState:
+        """Return everything kept as plain data."""
+        self._state.challengers = self._challengers.state()
+        self._state.watch = self._watch.state()
+        return self._state
