@@ -7,11 +7,13 @@ time, then what happened, then community and id.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 import msgspec
 
-from streams.community import Community, CommunityState
+from models.forecast import Features
+from streams.community import Ask, Community, CommunityState
 from streams.events import Checkpoint, Estimate, Level, Opened, Verdict
 from streams.settings import Settings
 
@@ -78,6 +80,7 @@ class Learner:
             name: Community(name, settings, self.facts, kept)
             for name, kept in state.communities.items()
         }
+        self.before_learning: Callable[[Community, Ask, Features], None] | None = None
         self._queue: list[tuple[int, int, str, str, Opened | Checkpoint]] = []
         for message in state.waiting:
             self._push(message)
@@ -112,6 +115,7 @@ class Learner:
             community = self.communities.get(name)
             if community is None:
                 community = Community(name, self.settings, self.facts)
+                community.before_learning = self.before_learning
                 self.communities[name] = community
             community.apply(message)
 
