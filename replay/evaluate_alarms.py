@@ -1,8 +1,8 @@
 """How alarms fare against the truth: false alarms, power, delay, discoveries.
 
 A series' alarm is the first verdict `tiring` or `worn_out`, or the first cry of a baseline. Its
-number is that of the latest appeal of the series put by then (for a baseline: of the appeal whose
-final count made it cry, though that was known only later: a gift to the baselines).
+number is that of the latest appeal of the series put before it was said; for a baseline, that of
+the appeal whose final count made it cry, though that was known only later: a gift to the baselines.
 
 A series is **fresh** if its true retention never was at or below 0.85, which is what an alarm
 claims; it is **as new** if it never was below 0.98. Its **onset** is the first appeal with a true
@@ -90,15 +90,15 @@ def _told_onsets(ledger: Ledger, truth: Truth) -> dict[tuple[str, str], int] | N
 
 
 def verdict_alarms(
-    verdicts: list[Verdict], cases: Mapping[Key, Case], bases: tuple[str, ...]
+    verdicts: list[tuple[int, Verdict]], cases: Mapping[Key, Case], bases: tuple[str, ...]
 ) -> Alarms:
     """Return the number at which each series was first said to be tiring or worn out."""
     alarms: Alarms = {}
-    for verdict in verdicts:
+    for said_ms, verdict in verdicts:
         key = (verdict.community, verdict.appealer, verdict.kind)
         alarming = verdict.state in ALARM_STATES and verdict.basis in bases
         if alarming and key in cases and key not in alarms:
-            put = np.searchsorted(cases[key].time_ms, verdict.time_ms, side="right")
+            put = np.searchsorted(cases[key].time_ms, said_ms, side="right")
             alarms[key] = max(1, int(put))
     return alarms
 

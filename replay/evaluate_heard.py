@@ -57,6 +57,12 @@ class Ledger(NamedTuple):
 class Heard:
     """Listens to a replay.
 
+    Attributes
+    ----------
+    verdicts
+        With the time of the newest fact when each was said: a verdict may bear the time of its
+        appeal and rest on responses that came later.
+
     Examples
     --------
     >>> heard = Heard()
@@ -66,7 +72,8 @@ class Heard:
     def __init__(self) -> None:
         self.appeals: dict[str, Appeal] = {}
         self.estimates: dict[str, dict[str, Estimate]] = {stage: {} for stage in STAGES}
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[tuple[int, Verdict]] = []
+        self._newest_ms = -(1 << 62)
 
     def tap(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Pass blocks on, and note their appeals."""
@@ -79,10 +86,11 @@ class Heard:
     def hear(self, facts: Iterable[Fact]) -> None:
         """Note facts."""
         for fact in facts:
+            self._newest_ms = max(self._newest_ms, fact.time_ms)
             if isinstance(fact, Estimate):
                 self.estimates[fact.stage][fact.appeal_id] = fact
             elif isinstance(fact, Verdict):
-                self.verdicts.append(fact)
+                self.verdicts.append((self._newest_ms, fact))
 
 
 def build_ledger(heard: Heard) -> Ledger:

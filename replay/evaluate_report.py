@@ -132,4 +132,4 @@ def _percent(figure: Figure, show_n: bool) -> str:
 
 
 def _short(percent: float) -> str:
-    return f"{percent:.1f}" if percent < 9.95 else f"{percent:.0f}"
+    return f"{percent:.1f}" if 0.0 < percent < 9.95 else f"{percent:.0f}"
