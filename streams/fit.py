@@ -1,4 +1,4 @@
-"""How well the model foretells, beside simpler ones: scored on every appeal before it is learned."""
+"""How well the model foretells, beside simpler ones: scored on each appeal before learning it."""
 
 from __future__ import annotations
 
