@@ -151,6 +151,10 @@ class LogRateRegression(base.Regressor):
 
     def learn_one(self, x: Features, y: float) -> None:  # type: ignore[override]
         """Learn that the appeal `x` drew `y` responses."""
+        self.score_then_learn(x, y)
+
+    def score_then_learn(self, x: Features, y: float) -> float:
+        """Return the log of the probability given to `y` responses, then learn them."""
         require_count(y)
         exposure, time_days = require_exposure(x), x["time_days"]
         eta, variance, _, _ = self._log_rate(x)
@@ -159,7 +163,7 @@ class LogRateRegression(base.Regressor):
         level, (appealer, appealer_variance) = self._level_at(time_days), self._appealer(x)
         line = eta - level - appealer
         noise = self.dispersion.inverse + 1.0 / (mean + 0.5)
-        self.dispersion.learn_one(mean, y, variance)
+        log_score = self.dispersion.learn_one(mean, y, variance)
         rest = log((y + 0.5) / exposure) - level - appealer
         self._regression.beta = 1.0 / (noise + appealer_variance)
         self._pipeline.learn_one(x, rest)
@@ -168,6 +172,7 @@ class LogRateRegression(base.Regressor):
         self._learn_appealer(x["appealer"], residual + appealer, 1.0 / noise)
         self._learn_level(time_days, residual + level, 1.0 / noise)
         self._calibrate(mean, y)
+        return log_score
 
     def predict_one(self, x: Features) -> float:  # type: ignore[override]
         """Return the expected responses."""

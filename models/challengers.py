@@ -9,7 +9,7 @@ Royal Statistical Society A 147(2)).
 
 from __future__ import annotations
 
-from math import fsum
+from math import fsum, isfinite
 from typing import Any, Protocol
 
 from river import compose, linear_model, optim, utils
@@ -24,9 +24,9 @@ __all__ = ["AlwaysAsNew", "Challengers", "PoissonDescent"]
 class Challenger(Protocol):
     """What `Challengers` asks of each."""
 
-    def learn_one(self, x: Features, y: float) -> None: ...
-
     def log_score_one(self, x: Features, y: float) -> float: ...
+
+    def score_then_learn(self, x: Features, y: float) -> float: ...
 
     def state(self) -> dict[str, Any]: ...
 
@@ -45,8 +45,10 @@ class AlwaysAsNew:
     ----------
     appealers_max
         How many appealers are kept, the latest; 150 bytes each.
+    kinds_max
+        How many kinds have a factor of their own, first come.
     forgetting
-        Weight that the rate of all keeps when another appeal is learned.
+        Weight that the rate of all, and of a kind, keeps when another appeal is learned.
 
     Examples
     --------
@@ -58,29 +60,40 @@ class AlwaysAsNew:
     20
     """
 
+    KIND_RESPONSES = 20.0  # that a kind is as good as any other counts for
     APPEALER_SHAPE = 2.0  # of the gamma law: appealers' rates have an sd of .7 of their mean
 
-    def __init__(self, appealers_max: int = 100_000, forgetting: float = 0.999) -> None:
+    def __init__(
+        self, appealers_max: int = 100_000, kinds_max: int = 1_000, forgetting: float = 0.999
+    ) -> None:
         self.appealers_max = appealers_max
+        self.kinds_max = kinds_max
         self.forgetting = forgetting
         self.dispersion = Dispersion()
         self._all = (0.0, 0.0)
+        self._kinds: dict[str, tuple[float, float]] = {}
         self._appealers: dict[str, tuple[float, float]] = {}
 
     def learn_one(self, x: Features, y: float) -> None:
         """Learn that the appeal `x` drew `y` responses."""
-        require_count(y)
+        self.score_then_learn(x, y)
+
+    def score_then_learn(self, x: Features, y: float) -> float:
+        """Return the log of the probability given to `y` responses, then learn them."""
         mean, log_variance = self._belief(x)
-        self.dispersion.learn_one(mean, y, log_variance)
+        factor = self._kind_factor(x["kind"])
+        log_score = self.dispersion.learn_one(mean, require_count(y), log_variance)
         # Responses beyond what dispersion lets them say are scaled away, and reach with them.
         weight = 1.0 / (1.0 + mean * self.dispersion.inverse)
         responses, exposure = self._all
-        keep, seen, reached = self.forgetting, weight * y, weight * x["exposure"]
+        self._learn_kind(x["kind"], weight * y, weight * mean / factor)
+        keep, seen, reached = self.forgetting, weight * y, weight * x["exposure"] * factor
         self._all = (keep * responses + seen, keep * exposure + reached)
         responses, exposure = self._appealers.pop(x["appealer"], (0.0, 0.0))
         self._appealers[x["appealer"]] = (responses + seen, exposure + reached)
         if len(self._appealers) > self.appealers_max:
             del self._appealers[next(iter(self._appealers))]
+        return log_score
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
@@ -98,12 +111,24 @@ class AlwaysAsNew:
         rate = (all_responses + 0.5) / (all_exposure + 0.5)
         responses, reached = self._appealers.get(x["appealer"], (0.0, 0.0))
         shape = self.APPEALER_SHAPE + responses
-        return exposure * shape / (self.APPEALER_SHAPE / rate + reached), 1.0 / shape
+        mean = exposure * shape / (self.APPEALER_SHAPE / rate + reached)
+        return mean * self._kind_factor(x["kind"]), 1.0 / shape
+
+    def _kind_factor(self, kind: str) -> float:
+        seen, expected = self._kinds.get(kind, (0.0, 0.0))
+        return (seen + self.KIND_RESPONSES) / (expected + self.KIND_RESPONSES)
+
+    def _learn_kind(self, kind: str, seen: float, expected: float) -> None:
+        if kind in self._kinds or len(self._kinds) < self.kinds_max:
+            before = self._kinds.get(kind, (0.0, 0.0))
+            keep = self.forgetting
+            self._kinds[kind] = (keep * before[0] + seen, keep * before[1] + expected)
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
         return {
             "all": list(self._all),
+            "kinds": [[name, *sums] for name, sums in self._kinds.items()],
             "appealers": [[name, *rate] for name, rate in self._appealers.items()],
             "dispersion": self.dispersion.state(),
         }
@@ -112,6 +137,7 @@ class AlwaysAsNew:
         """Go on from `state`, as if never interrupted."""
         responses, exposure = state["all"]
         self._all = (responses, exposure)
+        self._kinds = {name: (seen, expected) for name, seen, expected in state["kinds"]}
         self._appealers = {name: (seen, reached) for name, seen, reached in state["appealers"]}
         self.dispersion.restore(state["dispersion"])
 
@@ -159,9 +185,12 @@ class PoissonDescent:
 
     def learn_one(self, x: Features, y: float) -> None:
         """Learn that the appeal `x` drew `y` responses."""
-        require_count(y)
+        self.score_then_learn(x, y)
+
+    def score_then_learn(self, x: Features, y: float) -> float:
+        """Return the log of the probability given to `y` responses, then learn them."""
         mean = self.predict_one(x)
-        self.dispersion.learn_one(mean, y)
+        log_score = self.dispersion.learn_one(mean, require_count(y))
         self._design.name(x)
         if len(self._appealers) < self.appealers_max:
             self._appealers.setdefault(x["appealer"], f"appealer={x['appealer']}")
@@ -172,6 +201,7 @@ class PoissonDescent:
         responses, exposure, appeals = self._base
         if appeals < self.BASE_APPEALS:
             self._base = (responses + y, exposure + x["exposure"], appeals + 1)
+        return log_score
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
@@ -245,10 +275,9 @@ class Challengers:
 
         Returns the running sums of log scores by name.
         """
-        scores = {name: model.log_score_one(x, y) for name, model in self.models.items()}
+        _require(x, y)
         for name, model in self.models.items():
-            model.learn_one(x, y)
-            self.log_scores[name] += scores[name]
+            self.log_scores[name] += model.score_then_learn(x, y)
         self.appeals += 1
         return dict(self.log_scores)
 
@@ -269,3 +298,12 @@ class Challengers:
         self.log_scores = {name: state["log_scores"][name] for name in self.models}
         for name, model in self.models.items():
             model.restore(state["models"][name])
+
+
+def _require(x: Features, y: float) -> None:
+    """Refuse, before the first of them has learned it, what any of the challengers would refuse."""
+    require_count(y)
+    require_exposure(x)
+    stocks = float(x["own"].sum() + x["kind_stock"].sum() + x["crowd"].sum())
+    if not isfinite(stocks + x.get("reciprocity", 0.0)):
+        raise ValueError(f"stocks and reciprocity: expected finite numbers, got {x}")

@@ -61,7 +61,7 @@ class Dispersion:
     --------
     >>> dispersion = Dispersion()
     >>> for y in (10, 0, 31, 4, 1, 22, 3, 15) * 20:
-    ...     dispersion.learn_one(10.0, y)
+    ...     _ = dispersion.learn_one(10.0, y)
     >>> 0.7 < 1 / dispersion.inverse < 1.5
     True
     """
@@ -92,9 +92,11 @@ class Dispersion:
         joint = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
         return _log_sum_exp(joint) - _log_sum_exp(self.log_weights)
 
-    def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> None:
-        """Learn that `y` responses came where `mean` were expected."""
+    def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
+        """Learn that `y` responses came where `mean` were expected; return log P(y) before that."""
         terms = self.log_pmf(mean, y, log_variance)
+        before = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
+        log_score = _log_sum_exp(before) - _log_sum_exp(self.log_weights)
         keep = self.forgetting
         joint = [keep * weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
         highest = max(joint)
@@ -102,6 +104,7 @@ class Dispersion:
         weights = [exp(weight) for weight in self.log_weights]
         inverse = fsum(weight / phi for weight, phi in zip(weights, self.GRID, strict=True))
         self.inverse = inverse / fsum(weights)
+        return log_score
 
     def interval(self, mean: float, log_variance: float = 0.0) -> tuple[float, float]:
         """Return the 90 % predictive interval of a count.

@@ -102,7 +102,8 @@ def test_scoring_changes_nothing_and_bad_counts_are_refused() -> None:
     before = challengers.state()
     for model in challengers.models.values():
         model.log_score_one(appeal(appealer="new", kind="new"), 3)
-    for x, y in ((appeal(), math.nan), (appeal(), -1.0), (appeal(exposure=math.inf), 1.0)):
+    not_finite = appeal(own=NO_STOCK + math.nan), appeal(exposure=math.inf)
+    for x, y in ((appeal(), math.nan), (appeal(), -1.0), *((x, 1.0) for x in not_finite)):
         with pytest.raises(ValueError, match="expected"):
             challengers.score_then_learn(x, y)
     assert challengers.state() == before
