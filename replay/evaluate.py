@@ -20,6 +20,7 @@ from replay.evaluate_alarms import (
 )
 from replay.evaluate_figures import Figure
 from replay.evaluate_heard import Heard, Key, Ledger, build_ledger
+from replay.evaluate_kinds import KindWatch
 from replay.evaluate_parameters import compare_parameters, why_not_comparable
 from replay.evaluate_retention import by_repeat, count_coverage, retention_errors
 from replay.evaluate_truth import Truth
@@ -41,7 +42,8 @@ MODEL_DETECTORS = {
 class Evaluation(NamedTuple):
     """What was measured. A figure that was not computed is missing; `not_computed` says why.
 
-    retention, detectors : figures by stage, and by detector. by_repeat, parameters : rows.
+    retention, detectors : figures by stage, and by detector. kinds : see `KindWatch`.
+    by_repeat, parameters, by_kind : rows.
     """
 
     scenario: str | None
@@ -55,6 +57,8 @@ class Evaluation(NamedTuple):
     by_repeat: list[dict[str, Any]]
     detectors: dict[str, dict[str, Figure]]
     parameters: dict[str, list[dict[str, Any]]]
+    kinds: dict[str, Figure]
+    by_kind: list[dict[str, Any]]
     not_computed: dict[str, str]
 
 
@@ -72,7 +76,8 @@ def evaluate_world(
     ConfigError
         If the truth knows none of the appeals.
     """
-    heard, pipeline = Heard(), Pipeline(settings)
+    heard, kinds, pipeline = Heard(), KindWatch(), Pipeline(settings)
+    pipeline.learner.before_learning = kinds
     tapped = {name: heard.tap(blocks) for name, blocks in sources.items()}
     with Output(None) as output:
         replayed = replay(pipeline, tapped, output, on_facts=heard.hear, on_progress=on_progress)
@@ -99,6 +104,8 @@ def evaluate_world(
         by_repeat=by_repeat(ledger, retention) if known else [],
         detectors=_detectors(heard, cases),
         parameters=parameters,
+        kinds=kinds.figures(),
+        by_kind=kinds.rows(),
         not_computed=not_computed,
     )
     return evaluation, replayed

@@ -57,8 +57,19 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     console.print(_alarm_table("Power, % alarmed by then", evaluation.detectors, POWER_COLUMNS))
     for name, rows in evaluation.parameters.items():
         console.print(_parameter_table(name, rows))
+    console.print(_kinds(evaluation))
     for what, why in evaluation.not_computed.items():
         console.print(f"Not computed: {what}: {why}.")
+
+
+def _kinds(evaluation: Evaluation) -> str:
+    shown, needed = evaluation.kinds["established"], evaluation.kinds["repeats_needed"]
+    text = f"Wear-out established by a kind's own evidence: {_percent(shown, False)} % of {shown.n}"
+    if needed.value is None:
+        return f"{text}."
+    after = [row["established_after"] for row in evaluation.by_kind]
+    took = [repeats for repeats in after if repeats is not None]
+    return f"{text}, after {needed.value:g} repeats in the middle ({min(took)} to {max(took)})."
 
 
 def _retention_table(evaluation: Evaluation) -> Table:
