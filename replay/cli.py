@@ -99,6 +99,50 @@ def replay_command(
 
 
 @app.command()
+def plan(
+    appealer: Annotated[str, typer.Option(help="Who asks.")],
+    kind: Annotated[str, typer.Option(help="The trick.")] = "default",
+    events: Annotated[
+        list[str] | None, typer.Argument(help="Files of events, or - for standard input.")
+    ] = None,
+    map_file: Annotated[Path | None, typer.Option("--map", help="Mapping file.")] = None,
+    config: ConfigOption = None,
+    given: SetOption = None,
+    days: Annotated[float, typer.Option(help="How far to plan.", min=1, max=3660)] = 90.0,
+    every: Annotated[
+        str, typer.Option(help="Cadences to compare, in days.")
+    ] = "1,2,3,5,7,10,14,21,30,45,60,90",
+    plot: Annotated[Path | None, typer.Option(help="Picture file, e.g. plan.png.")] = None,
+) -> None:
+    """What if I ask every so many days? Compares cadences for one appealer and kind.
+
+    Example:
+
+        askagain plan events.jsonl --appealer armano --kind help-a-friend --days 90
+    """
+    from replay.run import run_plan
+
+    if bool(events) == (map_file is not None):
+        raise ConfigError("plan: expected files of events, or --map MAP.toml, one of the two")
+    try:
+        cadences = [float(text) for text in every.split(",")]
+    except ValueError:
+        cadences = [-1.0]
+    if not all(0.0 < cadence <= 3660.0 for cadence in cadences):
+        raise ConfigError(f"--every: expected days such as 3,7,14, got {every!r}")
+    run_plan(
+        events or [],
+        map_file,
+        lambda mapped: settings_of(config, given, mapped),
+        appealer,
+        kind,
+        days,
+        cadences,
+        plot,
+    )
+
+
+@app.command()
 def demo(out: OutOption = None) -> None:
     """Replay a small synthetic stream around two nights of January 2009.
 

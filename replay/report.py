@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,7 +22,7 @@ STYLES = {"worn_out": "red", "tiring": "yellow", "recovering": "cyan", "rising":
 
 def print_report(pipeline: Pipeline, replayed: Replayed, out: Path | None, rows: int) -> None:
     """Print a summary of fates, the `rows` worst and best series, and the files written."""
-    console = Console()
+    console = _console()
     verdicts = [
         verdict
         for _, community in sorted(pipeline.learner.communities.items())
@@ -34,7 +35,7 @@ def print_report(pipeline: Pipeline, replayed: Replayed, out: Path | None, rows:
         key=lambda v: (v.retention, v.community, v.appealer, v.kind),
     )
     worst, best = spoken[:rows], spoken[max(rows, len(spoken) - rows) :][::-1]
-    for title, chosen in (("Least retention", worst), ("Most retention", best)):
+    for title, chosen in (("Worst: least retention", worst), ("Best: most retention", best)):
         if chosen:
             console.print(_table(title, chosen))
     if out is not None:
@@ -61,12 +62,20 @@ def _print_states(console: Console, verdicts: list[Verdict]) -> None:
     console.print(f"{len(verdicts):,} series: {text or 'none'}")
 
 
+def _console() -> Console:
+    """A file or a pipe has no width of its own: give the table room there."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def _table(title: str, verdicts: list[Verdict]) -> Table:
-    table = Table(title=title, title_justify="left", expand=False)
-    for name in ("appealer", "kind", "repeat", "state", "basis", "retention", "90 %"):
-        table.add_column(name, justify="right" if name in ("repeat", "retention") else "left")
-    for name in ("reason", "ask again"):
-        table.add_column(name)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("appealer", "kind"):
+        table.add_column(name, no_wrap=True, max_width=20, overflow="ellipsis")
+    table.add_column("#", justify="right", no_wrap=True)
+    for name in ("state", "retention", "ask again"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("reason", min_width=24)
     for verdict in verdicts:
         style = STYLES.get(verdict.state, "")
         table.add_row(*(escape(cell) for cell in _cells(verdict)), style=style)
@@ -76,19 +85,16 @@ def _table(title: str, verdicts: list[Verdict]) -> Table:
 def _cells(verdict: Verdict) -> list[str]:
     when = verdict.ask_again_at_ms
     return [
-        _short(verdict.appealer),
-        _short(verdict.kind),
+        _shown(verdict.appealer),
+        _shown(verdict.kind),
         str(verdict.repeat),
-        verdict.state,
-        verdict.basis,
-        f"{verdict.retention:.2f}",
-        f"{verdict.low:.2f} to {verdict.high:.2f}",
-        verdict.reason,
-        "any time" if when is None else rfc3339(when)[:10],
+        f"{verdict.state} ({verdict.basis})",
+        f"{verdict.retention:.2f} ({verdict.low:.2f} to {verdict.high:.2f})",
+        "-" if when is None else rfc3339(when)[:10],
+        f"{verdict.reason}: {verdict.action}",
     ]
 
 
-def _short(text: str) -> str:
-    """Show no control characters, and no more than fits."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= 24 else shown[:23] + "…"
+def _shown(text: str) -> str:
+    """Show no control characters: a name must not steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -32,7 +32,7 @@ from streams.settings import Settings
 if TYPE_CHECKING:
     from replay.mapping_rows import Block as MappedBlock
 
-__all__ = ["run_demo", "run_replay", "run_simulate"]
+__all__ = ["run_demo", "run_plan", "run_replay", "run_simulate"]
 
 talk = Console(stderr=True)
 
@@ -49,13 +49,7 @@ def run_replay(
     quiet: bool = False,
 ) -> None:
     """Replay files or a mapping, write the files of PRODUCT.md to `out`, print the table."""
-    if map_file is None:
-        settings = settings_of({})
-        sources = {
-            name: read_lines(path) for name, path in zip(source_names(paths), paths, strict=True)
-        }
-    else:
-        settings, sources = _mapped(map_file, settings_of)
+    settings, sources = _sources(paths, map_file, settings_of)
     pipeline = Pipeline(settings)
     with Output(out) as output, _progress(quiet) as on_progress:
         replayed = replay(
@@ -65,6 +59,41 @@ def run_replay(
         output.write_json("run.json", run_facts(replayed, list(sources)))
     if not quiet:
         print_report(pipeline, replayed, out, rows)
+
+
+def run_plan(
+    paths: list[str],
+    map_file: Path | None,
+    settings_of: Callable[[dict[str, Any]], Settings],
+    appealer: str,
+    kind: str,
+    horizon_days: float,
+    every_days: list[float],
+    plot: Path | None,
+) -> None:
+    """Replay, then compare cadences for one series."""
+    from replay.planning import plan_series, print_plan, save_plan
+
+    settings, sources = _sources(paths, map_file, settings_of)
+    pipeline = Pipeline(settings)
+    with Output(None) as output, _progress(False) as on_progress:
+        replay(pipeline, sources, output, on_progress=on_progress)
+    plan = plan_series(pipeline, appealer, kind, horizon_days, every_days)
+    print_plan(plan, appealer, kind, pipeline.learner.watermark_ms())
+    if plot is not None:
+        save_plan(plan, plot)
+        talk.print(f"plot in {plot}")
+
+
+def _sources(
+    paths: list[str], map_file: Path | None, settings_of: Callable[[dict[str, Any]], Settings]
+) -> tuple[Settings, dict[str, Iterator[Block]]]:
+    if map_file is not None:
+        return _mapped(map_file, settings_of)
+    names = source_names(paths)
+    return settings_of({}), {
+        name: read_lines(path) for name, path in zip(names, paths, strict=True)
+    }
 
 
 def _mapped(

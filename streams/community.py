@@ -237,6 +237,10 @@ class Community:
             self.facts.append(Level(start_ms, self.name, *self.model.level_now(start_ms / DAY_MS)))
         self._level_week = max(week, self._level_week)
 
+    def suppose(self, appeal: Appeal) -> Features:
+        """Return what the models would see of an appeal that is not put."""
+        return self._ask(appeal, self.exposure.felt(appeal)).features(1.0)
+
     def summary(self) -> dict[str, Any]:
         """Return what was learned, for summary.json."""
         return {
@@ -244,8 +248,24 @@ class Community:
             "kind_evidence": self.series.kind_evidence(),
             "retention": self.model.summary(),
             "fit": self.fit.summary(),
+            "completion": self._curves(),
             "by_repeat": self.tally.summary(self.settings.exit_price),
             "forgotten": self.exposure.forgotten(),
+        }
+
+    def _curves(self) -> dict[str, list[dict[str, float]]]:
+        """Return the completion curve of all kinds ("") and of each, at the checkpoints."""
+        at = [bins - 1 for bins in self.grid.checkpoints]
+        curves = {
+            kind or "": self.completion.curve(kind)
+            for kind in (None, *sorted(self.completion.kinds))
+        }
+        return {
+            kind: [
+                {"age_seconds": p.age_ms / 1000, "share": p.share, "low": p.low, "high": p.high}
+                for p in (curve[index] for index in at)
+            ]
+            for kind, curve in curves.items()
         }
 
     def state(self) -> CommunityState:

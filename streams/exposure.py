@@ -77,9 +77,14 @@ class Exposure:
 
     def feel(self, appeal: Appeal) -> Felt:
         """Return what an appeal meets, and remember it for those that come later."""
+        felt = self.felt(appeal)
+        self._unfelt.append(appeal)
+        return felt
+
+    def felt(self, appeal: Appeal) -> Felt:
+        """Return what an appeal would meet, if it were put."""
         if self._unfelt and self._unfelt[0].time_ms < appeal.time_ms:
             self._settle()
-        self._unfelt.append(appeal)
         own = self._axes["own"].get((appeal.appealer, appeal.audience))
         kind = self._axes["kind"].get((appeal.appealer, appeal.kind, appeal.audience))
         series = self._axes["series"].get((appeal.appealer, appeal.kind))

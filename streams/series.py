@@ -138,6 +138,10 @@ class SeriesBook:
         said = [series.verdict for _, series in sorted(self._series.items())]
         return [verdict for verdict in said if verdict is not None]
 
+    def find(self, appealer: str, kind: str) -> Series | None:
+        """Return a series, or None if it is not known."""
+        return self._series.get(f"{appealer}\x1f{kind}")
+
     def kind_evidence(self) -> dict[str, dict[str, float]]:
         """Return each kind's e-values, all its series together."""
         return {

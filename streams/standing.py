@@ -51,7 +51,7 @@ class Series(msgspec.Struct):
     kind: str
     repeat: int = 0
     times_ms: list[int] = []
-    audience: str = ""
+    latest: Appeal | None = None
     switching: float = 0.0
     repeats: int = 0
     log_retention: float = 0.0
@@ -72,10 +72,11 @@ class Series(msgspec.Struct):
 
     def ask(self, appeal: Appeal, repeat: int, forecast: Forecast) -> None:
         """Count an appeal; only repeats speak for the series."""
-        if self.times_ms:
-            self.switching += 0.1 * ((appeal.audience != self.audience) - self.switching)
+        if self.latest is not None:
+            switched = appeal.audience != self.latest.audience
+            self.switching += 0.1 * (switched - self.switching)
         self.repeat = max(self.repeat, repeat) if self.many_audiences() else repeat
-        self.audience = appeal.audience
+        self.latest = appeal
         self.times_ms = [*self.times_ms[1 - TIMES_KEPT :], appeal.time_ms]
         if repeat > 1:
             self.repeats += 1
@@ -189,7 +190,8 @@ def _in_words(
     """Add what the reason and the date say."""
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
     by_kind = standing.kind < standing.own
-    times = series.times_ms if by_kind else surroundings.own_times(series.appealer, series.audience)
+    audience = asked.x["audience"]
+    times = series.times_ms if by_kind else surroundings.own_times(series.appealer, audience)
     felt = _since(times, asked.time_ms, kind_days if by_kind else own_days)
     before = [time_ms for time_ms in times if time_ms < asked.time_ms]
     crowd_ms = round(crowd_days * DAY_MS)
