@@ -19,7 +19,7 @@ from streams.collector import Block
 from streams.events import Rejected
 from streams.settings import ConfigError
 
-__all__ = ["merge_sources", "read_lines", "source_names"]
+__all__ = ["merge_sources", "raw_lines", "read_lines", "source_names"]
 
 CHUNK_BYTES = 1 << 20
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
@@ -58,6 +58,13 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
                 on_bytes(raw.tell() if raw.seekable() else 0)
     except _UNREADABLE as error:
         yield Block(name, [line], [Rejected(name, line, "unreadable", None, str(error)[:500])])
+
+
+def raw_lines(path: str) -> Iterator[bytes]:
+    """Return the lines of a file, or of standard input for "-", as they are, without empty ones."""
+    with _open(path) as (_, plain):
+        for lines in _split(plain):
+            yield from (line for line in lines if line and not line.isspace())
 
 
 class _open:
