@@ -21,21 +21,24 @@ and is rejected: `where = "clicks > 0"` says that such rows are none. A mapped `
 that is NULL is rejected as missing, because an unknown reach is not 1; `coalesce(reach, 1)` says
 otherwise. `${NAME}` in `from` and `attach` stands for an environment variable, `${package:NAME}`
 for the folder of an installed Python package.
+
+Columns of CSV and JSON files have the type of at least 95 % of their values (replay.mapping_types).
+A row in which an expression uses one of the others, or fails, is rejected as `wrong_type`, and the
+run goes on. A text wanted by a column's name alone is taken as it was written: "007" stays so.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
+from replay.mapping_file import MappedTable, Mapping, load_mapping
 from replay.mapping_rows import Block, Event, Rows, appeal_rows, merged, response_rows
 from replay.mapping_sql import (
     APPEAL,
@@ -61,34 +64,9 @@ __all__ = [
 ]
 
 BATCH_ROWS = 65_536
-ATTRIBUTES_MAX = 32
 _FIRST_EVENTS = 3
-_KEYS = {
-    "appeals": {field.name for field in APPEAL} | {"from", "where", "attributes"},
-    "responses": {field.name for field in RESPONSE} | {"from", "where", "attribute", "audience"},
-}
 _WHAT_IF_UNSAID = {"kind": "'default'", "community": "'default'", "reach": "1.0"}
 _AUDIENCE = Field("audience", "text")
-
-
-class _Table(NamedTuple):
-    """One `[appeals]` or `[responses]`: its place, origin, condition, expressions by field."""
-
-    key: str
-    origin: str | list[str]
-    where: str | None
-    expressions: dict[str, str]
-    last_touch: bool = False
-
-
-class Mapping(NamedTuple):
-    """A mapping file, checked as far as it can be without its tables."""
-
-    path: Path
-    attach: str | None
-    settings: dict[str, Any]
-    appeals: _Table
-    responses: tuple[_Table, ...]
 
 
 class SourceCount(NamedTuple):
@@ -124,33 +102,6 @@ class _Query(NamedTuple):
         return [relation.name for _, relation in self.relations]
 
 
-def load_mapping(path: Path) -> Mapping:
-    """Read a mapping file.
-
-    Raises
-    ------
-    ConfigError
-        It is not TOML, or a key is unknown, missing or of the wrong type.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: expected a readable TOML file, got: {error}") from None
-    _check_keys(document, {"appeals", "responses", "attach", "settings"}, f"{path}")
-    attach, settings = document.get("attach"), document.get("settings", {})
-    if not isinstance(attach, str | None) or not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected attach = a file name and [settings] = a table")
-    responses = document.get("responses")
-    several = responses if isinstance(responses, list) else [responses]
-    return Mapping(
-        path,
-        attach,
-        settings,
-        _table(document.get("appeals"), f"{path}: [appeals]", "appeals"),
-        tuple(_table(one, f"{path}: [responses]", "responses") for one in several),
-    )
-
-
 def read_mapped(
     path: Path, *, horizon_ms: int, threads: int = 2, memory_limit: str = "2GB"
 ) -> Iterator[Block]:
@@ -172,13 +123,7 @@ def read_mapped(
     """
     mapping = load_mapping(path)
     with Tables(path.parent, mapping.attach, threads=threads, memory_limit=memory_limit) as tables:
-        appeals, responses = _queries(mapping, tables, horizon_ms)
-        yield from _damage_blocks(path.name, appeals, responses)
-        yield from merged(
-            path.name,
-            _streamed(tables, appeals, appeal_rows, f"{path}: [appeals]"),
-            _streamed(tables, responses, response_rows, f"{path}: [responses]"),
-        )
+        yield from _blocks(mapping, tables, *_queries(mapping, tables, horizon_ms))
 
 
 def describe(
@@ -195,66 +140,9 @@ def describe(
     with Tables(path.parent, mapping.attach, threads=threads, memory_limit=memory_limit) as tables:
         queries = _queries(mapping, tables, horizon_ms)
         counts = [count for query in queries for count in _counts(tables, query)]
-    blocks = read_mapped(path, horizon_ms=horizon_ms, threads=threads, memory_limit=memory_limit)
-    events = (e for block in blocks for e in block.events if not isinstance(e, Rejected))
-    return Description(counts, list(islice(events, _FIRST_EVENTS)))
-
-
-def _check_keys(table: dict[str, Any], known: set[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}, expected one of {sorted(known)}")
-
-
-def _table(given: object, where: str, kind: str) -> _Table:
-    if not isinstance(given, dict):
-        raise ConfigError(f"{where}: expected a table, got {given!r}")
-    _check_keys(given, _KEYS[kind], where)
-    touched = _is_last_touch(given, where) if kind == "responses" else False
-    needed = ["from", "time"] + (["audience"] if touched else ["appeal_id"])
-    for key in needed + (["appealer"] if kind == "appeals" else []):
-        if key not in given:
-            raise ConfigError(f"{where}: missing key {key!r}")
-    origin = given["from"]
-    listed = origin if isinstance(origin, list) else [origin]
-    if not listed or not all(isinstance(one, str) and one for one in listed):
-        raise ConfigError(f"{where}: from: expected a text or a list of texts, got {origin!r}")
-    said = {k: v for k, v in given.items() if k not in ("from", "attribute", "attributes")}
-    expressions = {key: _expression(value, f"{where}: {key}") for key, value in said.items()}
-    condition = expressions.pop("where", None)
-    expressions |= _attribute_expressions(given.get("attributes", {}), f"{where}: attributes")
-    return _Table(where, origin, condition, expressions, touched)
-
-
-def _is_last_touch(given: dict[str, Any], where: str) -> bool:
-    attribute = given.get("attribute")
-    if attribute not in (None, "last-touch"):
-        raise ConfigError(f'{where}: attribute: expected "last-touch", got {attribute!r}')
-    if attribute and "appeal_id" in given:
-        raise ConfigError(f"{where}: expected appeal_id or last-touch attribution, got both")
-    if not attribute and "audience" in given:
-        raise ConfigError(f'{where}: audience: expected attribute = "last-touch" with it')
-    return attribute is not None
-
-
-def _expression(value: object, where: str) -> str:
-    """TOML's numbers and booleans are SQL's too."""
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{where}: expected a SQL expression, got {value!r}")
-    return value.strip()
-
-
-def _attribute_expressions(given: object, where: str) -> dict[str, str]:
-    if not isinstance(given, dict) or len(given) > ATTRIBUTES_MAX:
-        raise ConfigError(f"{where}: expected a table of at most {ATTRIBUTES_MAX}, got {given!r}")
-    for name in given:
-        if not re.fullmatch(r"[\w -]{1,64}", name):
-            raise ConfigError(
-                f"{where}: {name!r}: expected a name of up to 64 letters, digits, _, - and spaces"
-            )
-    return {f"attributes.{n}": _expression(v, f"{where}: {n}") for n, v in given.items()}
+        blocks = _blocks(mapping, tables, *queries)
+        events = (e for block in blocks for e in block.events if not isinstance(e, Rejected))
+        return Description(counts, list(islice(events, _FIRST_EVENTS)))
 
 
 def _queries(mapping: Mapping, tables: Tables, horizon_ms: int) -> tuple[_Query, _Query]:
@@ -270,7 +158,7 @@ def _queries(mapping: Mapping, tables: Tables, horizon_ms: int) -> tuple[_Query,
     return appeals, _Query(f"({' UNION ALL '.join(selects)})", relations, order)
 
 
-def _appeal_query(table: _Table, tables: Tables) -> _Query:
+def _appeal_query(table: MappedTable, tables: Tables) -> _Query:
     said = _WHAT_IF_UNSAID | {"audience": table.expressions["appealer"]} | table.expressions
     attributes = (Field(name, "attribute", absent="NULL") for name in said if "." in name)
     fields = [(field, said[field.name]) for field in (*APPEAL, *attributes) if field.name in said]
@@ -284,7 +172,7 @@ def _appeal_query(table: _Table, tables: Tables) -> _Query:
 
 
 def _response_select(
-    table: _Table,
+    table: MappedTable,
     tables: Tables,
     extra: list[str],
     offset: int,
@@ -317,7 +205,7 @@ def _response_select(
 
 
 def _typed(
-    table: _Table, tables: Tables, relation: Relation, fields: list[tuple[Field, str]]
+    table: MappedTable, tables: Tables, relation: Relation, fields: list[tuple[Field, str]]
 ) -> list[tuple[Field, str, str]]:
     """Try every expression on an empty table of the same columns, and add the class of its type."""
     probe = tables.probe(relation)
@@ -338,7 +226,7 @@ def _typed(
 
 
 def _type_of(
-    probe: Callable[[str], str], sql: str, table: _Table, key: str, relation: Relation
+    probe: Callable[[str], str], sql: str, table: MappedTable, key: str, relation: Relation
 ) -> str:
     try:
         return probe(sql)
@@ -348,6 +236,17 @@ def _type_of(
             f"{table.key}: {key}: {error}\nexpected a SQL expression over the columns {columns}"
             f" of {relation.name}"
         ) from None
+
+
+def _blocks(
+    mapping: Mapping, tables: Tables, appeals: _Query, responses: _Query
+) -> Iterator[Block]:
+    yield from _damage_blocks(appeals, responses)
+    yield from merged(
+        mapping.path.name,
+        _streamed(tables, appeals, appeal_rows, f"{mapping.path}: [appeals]"),
+        _streamed(tables, responses, response_rows, f"{mapping.path}: [responses]"),
+    )
 
 
 def _streamed(
@@ -370,7 +269,7 @@ def _streamed(
         cursor.close()
 
 
-def _damage_blocks(name: str, *queries: _Query) -> Iterator[Block]:
+def _damage_blocks(*queries: _Query) -> Iterator[Block]:
     """What could not be split into columns has no time, and comes first."""
     for query in queries:
         for _, relation in query.relations:

@@ -83,12 +83,7 @@ def text_columns(
 ) -> list[TextColumn]:
     """Return the type of each text column in `names`: the one with the fewest misfits."""
     every = [(name, kind.name) for name in names for kind in _TYPES]
-    sample = f"(SELECT * FROM {table} LIMIT {_SAMPLE_ROWS})"
-    likely = [
-        (count.column, count.type)
-        for count in _counted(connection, sample, every)
-        if count.holds(_SAMPLE_SHARE_MIN) or not count.values
-    ]
+    likely = _likely(connection, table, every)
     held = [c for c in _counted(connection, table, likely) if c.holds(FITTING_SHARE_MIN)]
     columns = []
     for name in names:
@@ -98,6 +93,21 @@ def text_columns(
             TextColumn(name, best.type, best.misfits) if best else TextColumn(name, "VARCHAR", 0)
         )
     return columns
+
+
+def _likely(
+    connection: duckdb.DuckDBPyConnection, table: str, every: list[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Return the types that the first rows do not rule out: trying all on all rows is slow."""
+    few = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_SAMPLE_ROWS + 1})"
+    if (connection.execute(few).fetchone() or (0,))[0] <= _SAMPLE_ROWS:
+        return every
+    sample = f"(SELECT * FROM {table} LIMIT {_SAMPLE_ROWS})"
+    return [
+        (count.column, count.type)
+        for count in _counted(connection, sample, every)
+        if count.holds(_SAMPLE_SHARE_MIN) or not count.values
+    ]
 
 
 def _counted(

@@ -9,34 +9,24 @@ DuckDB's, read from the whole file; Parquet and databases bring their own types.
 from __future__ import annotations
 
 import contextlib
-import csv
 import glob
-import gzip
-import importlib.util
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import duckdb
-import zstandard
 
+from replay.mapping_names import CSV, JSON, PARQUET, expanded, header, is_file_name, suffix
 from replay.mapping_types import quoted_name, text_columns
 from streams.settings import ConfigError
 
-__all__ = ["ROW", "Damage", "Relation", "Tables", "expanded", "quoted", "shipped_map"]
+__all__ = ["ROW", "Damage", "Relation", "Tables", "quoted", "shipped_map"]
 
 ROW = "askagain_row"
 # An excerpt of a damaged row; as long as the codec's.
 EXCERPT_CHARACTERS = 500
-_CSV = (".csv", ".tsv", ".txt")
-_JSON = (".jsonl", ".ndjson", ".json")
-_PARQUET = (".parquet", ".pq")
-_PACKED = (".gz", ".zst")
-_SEPARATORS = (",", "\t", ";", "|")
-_HEADER_CHARACTERS_MAX = 1_000_000
 
 
 class Damage(NamedTuple):
@@ -50,8 +40,8 @@ class Relation(NamedTuple):
     """Something to select from: `sql` stands after FROM.
 
     It has a column ROW (the data row, from 1) beside `columns` (name to type). `blank` is a
-    condition that holds for rows that were no JSON. `texts` counts, for columns
-    that were typed by their texts, the misfits: NULL there, as text in `mapping_types.raw_name`.
+    condition that holds for rows that were no JSON. `texts` counts, for columns that were typed by
+    their texts, the misfits: NULL there, and as text in `mapping_types.raw_name`.
     """
 
     name: str
@@ -127,7 +117,7 @@ class Tables:
         ConfigError
             A file is missing or unreadable; `where` says which key named it.
         """
-        if isinstance(origin, str) and not _is_file_name(origin):
+        if isinstance(origin, str) and not is_file_name(origin):
             with _readable(origin, where):
                 return [self._expression(origin, where)]
         patterns = [origin] if isinstance(origin, str) else origin
@@ -144,7 +134,11 @@ class Tables:
         cursor.execute(f"CREATE TABLE {table} AS SELECT * FROM {relation.sql} LIMIT 0")
 
         def type_of(expression: str) -> str:
-            row = cursor.execute(f"DESCRIBE SELECT {expression} AS it FROM {table} AS t").fetchone()
+            # TRY is how it will be evaluated, and does not take everything (subqueries, random()).
+            tried = (
+                f"DESCRIBE SELECT {expression} AS it, TRY({expression}) AS tried FROM {table} AS t"
+            )
+            row = cursor.execute(_single(tried)).fetchone()
             return str(row[1]) if row else ""
 
         return type_of
@@ -157,10 +151,10 @@ class Tables:
                 f"{where}: no file {str(path)!r}; expected one relative to {str(self.folder)!r}"
             )
         for one in found:
-            if not _is_file_name(one.name):
+            if not is_file_name(one.name):
                 raise ConfigError(
                     f"{where}: {one.name!r}: expected a name ending in one of"
-                    f" {', '.join(_CSV + _JSON + _PARQUET)} (and .gz or .zst)"
+                    f" {', '.join(CSV + JSON + PARQUET)} (and .gz or .zst)"
                 )
         return found
 
@@ -176,29 +170,35 @@ class Tables:
 
         def anchored(found: re.Match[str]) -> str:
             path = self.folder / found[1].replace("''", "'")
-            here = _is_file_name(path.name) and (path.is_file() or glob.glob(str(path)))
+            here = is_file_name(path.name) and (path.is_file() or glob.glob(str(path)))
             return quoted(str(path)) if here else found[0]
 
         return re.sub(r"'((?:[^']|'')*)'", anchored, text)
 
     def _file(self, path: Path, where: str) -> Relation:
-        suffix = _suffix(path.name)
-        if suffix in _PARQUET:
+        ending = suffix(path.name)
+        if ending in PARQUET:
             sql = f"(SELECT file_row_number + 1 AS {ROW}, * FROM read_parquet({quoted(str(path))}))"
-            return Relation(path.name, sql, self._columns(sql))
-        return self._json(path) if suffix in _JSON else self._csv(path, where)
+            return Relation(self._told(path), sql, self._columns(sql))
+        return self._json(path) if ending in JSON else self._csv(path, where)
+
+    def _told(self, path: Path) -> str:
+        """What rejects call a file: the same on every machine."""
+        inside = path.is_relative_to(self.folder)
+        return path.relative_to(self.folder).as_posix() if inside else path.name
 
     def _new_table(self) -> str:
         self._made += 1
         return f"memory.main.table_{self._made}"
 
     def _columns(self, sql: str) -> dict[str, str]:
-        rows = self.cursor().execute(f"DESCRIBE SELECT * EXCLUDE ({ROW}) FROM {sql}").fetchall()
+        described = _single(f"DESCRIBE SELECT * EXCLUDE ({ROW}) FROM {sql}")
+        rows = self.cursor().execute(described).fetchall()
         return {row[0]: row[1] for row in rows}
 
     def _json(self, path: Path) -> Relation:
         table = self._new_table()
-        form = "auto" if _suffix(path.name) == ".json" else "newline_delimited"
+        form = "auto" if suffix(path.name) == ".json" else "newline_delimited"
         self._connection.execute(
             f"CREATE TABLE {table} AS SELECT row_number() OVER () AS {ROW}, * FROM "
             f"read_json({quoted(str(path))}, format = '{form}', ignore_errors = true, "
@@ -218,13 +218,13 @@ class Tables:
             )
             self._connection.execute(f"DROP TABLE {mixed}")
             columns = self._columns(table)
-        relation = self._typed(Relation(path.name, table, columns))
+        relation = self._typed(Relation(self._told(path), table, columns))
         blank = " AND ".join(f"{quoted_name(column)} IS NULL" for column in columns)
         return relation._replace(blank=f"({blank})")
 
     def _csv(self, path: Path, where: str) -> Relation:
         table, reader = self._new_table(), self._connection
-        names, separator = _header(path, where)
+        names, separator = header(path, where)
         beyond = _beyond(names)
         columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in (*names, beyond))
         # Rows too short end in NULLs; rows too long show in the column beyond.
@@ -237,7 +237,9 @@ class Tables:
             f"rejects_table = 'rejects_{self._made}', rejects_scan = 'scan_{self._made}')"
         )
         damaged = self._damaged(table, f"rejects_{self._made}", beyond)
-        return self._typed(Relation(path.name, table, dict.fromkeys(names, "VARCHAR"), damaged))
+        return self._typed(
+            Relation(self._told(path), table, dict.fromkeys(names, "VARCHAR"), damaged)
+        )
 
     def _typed(self, relation: Relation) -> Relation:
         """Give the text columns of a table the types that their values have."""
@@ -284,35 +286,6 @@ def _readable(origin: str, where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: cannot read {origin!r}: {error}") from None
 
 
-def expanded(text: str, where: str, *, in_sql: bool = False) -> str:
-    """Return `text` with its placeholders replaced.
-
-    `${NAME}` is an environment variable, `${package:NAME}` the folder of an installed package.
-
-    >>> expanded("calls.csv", "bank.toml: appeals.from")
-    'calls.csv'
-
-    Raises
-    ------
-    ConfigError
-        The variable is not set, or the package not installed.
-    """
-
-    def value(found: re.Match[str]) -> str:
-        named = found[1]
-        given = _package(named[8:]) if named.startswith("package:") else os.environ.get(named)
-        if not given:
-            wanted = (
-                f"the package {named[8:]!r} to be installed"
-                if named.startswith("package:")
-                else f"the environment variable {named} to be set"
-            )
-            raise ConfigError(f"{where}: {text!r}: expected {wanted}")
-        return given.replace("'", "''") if in_sql else given
-
-    return re.sub(r"\$\{([^}]*)\}", value, text)
-
-
 def quoted(text: str) -> str:
     """Return `text` as a SQL string.
 
@@ -332,6 +305,14 @@ def shipped_map(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def _single(sql: str) -> str:
+    """Return `sql` if it is one statement: what a mapping says may read, and do nothing else."""
+    statements = len(duckdb.extract_statements(sql))
+    if statements != 1:
+        raise duckdb.ParserException(f"expected one expression, got {statements} statements")
+    return sql
+
+
 def _config(
     threads: int, memory_limit: str, spill: str
 ) -> dict[str, str | bool | int | float | list[str]]:
@@ -340,47 +321,13 @@ def _config(
         "memory_limit": memory_limit,
         "temp_directory": spill,
         "preserve_insertion_order": "true",
+        # A table name must not find a variable of ours.
+        "python_enable_replacements": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
         "allow_persistent_secrets": "false",
     }
-
-
-def _header(path: Path, where: str) -> tuple[list[str], str]:
-    """Return the column names, and of _SEPARATORS that which the first line has most of."""
-    openers: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".zst": zstandard.open}
-    opener = openers.get(path.suffix.lower(), open)
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", errors="replace") as lines:
-            line = lines.readline(_HEADER_CHARACTERS_MAX)
-    except (OSError, EOFError, zstandard.ZstdError) as error:
-        raise ConfigError(f"{where}: cannot read {str(path)!r}: {error}") from None
-    separator = max(_SEPARATORS, key=line.count)
-    names = next(csv.reader([line], delimiter=separator), [])
-    if not names or "" in names or len({name.lower() for name in names}) < len(names):
-        raise ConfigError(
-            f"{where}: {path.name}: expected a first line of different column names, "
-            f"got {line[:200]!r}"
-        )
-    return names, separator
-
-
-def _package(name: str) -> str | None:
-    found = importlib.util.find_spec(name)
-    places = found.submodule_search_locations if found else None
-    return next(iter(places)) if places else None
-
-
-def _suffix(name: str) -> str:
-    name = name.lower()
-    for packed in _PACKED:
-        name = name.removesuffix(packed)
-    return Path(name).suffix
-
-
-def _is_file_name(origin: str) -> bool:
-    return _suffix(origin) in _CSV + _JSON + _PARQUET
 
 
 def _beyond(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The shipped mapping files on the real tables: the counts that are known, and one fate for every row.
+"""The shipped mapping files on the real tables: known counts, and one fate for every row.
 
 The tables are looked for where ASKAGAIN_DATA points, else in ../shared/data beside the checkout.
 """
@@ -19,7 +19,7 @@ from streams.settings import ConfigError, settings_from
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("ASKAGAIN_DATA") or HERE.parents[1] / "shared" / "data")
 WEEK_MS = 7 * 86_400_000
-# What the tables' own description says: appeals, response events, rows of the response table left out.
+# As the tables are described: appeals, response events, rows of the response table left out.
 COUNTS = {
     "bank": (105_754, 4_640, 0),
     "completejourney": (6_589, 2_102, 0),
