@@ -29,6 +29,7 @@ run goes on. A text wanted by a column's name alone is taken as it was written: 
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -208,13 +209,14 @@ def _typed(
     table: MappedTable, tables: Tables, relation: Relation, fields: list[tuple[Field, str]]
 ) -> list[tuple[Field, str, str]]:
     """Try every expression on an empty table of the same columns, and add the class of its type."""
-    probe = tables.probe(relation)
+    expressions = [column_quoted(field, said, relation) for field, said in fields]
+    keys = [field.name for field, _ in fields]
+    asked = {key: f"(\n{said}\n)" for key, said in zip(keys, expressions, strict=True)}
     if table.where is not None:
-        _type_of(probe, f"CAST((\n{table.where}\n) AS BOOLEAN)", table, "where", relation)
+        asked["where"] = f"CAST((\n{table.where}\n) AS BOOLEAN)"
     typed = []
-    for field, said in fields:
-        expression = column_quoted(field, said, relation)
-        name = _type_of(probe, f"(\n{expression}\n)", table, field.name, relation)
+    types = _types(table, tables.probe(relation), relation, asked)
+    for (field, _), expression, name in zip(fields, expressions, types, strict=False):
         found = type_class(field.rule, name)
         if found is None:
             raise ConfigError(
@@ -225,17 +227,26 @@ def _typed(
     return typed
 
 
-def _type_of(
-    probe: Callable[[str], str], sql: str, table: MappedTable, key: str, relation: Relation
-) -> str:
-    try:
-        return probe(sql)
-    except duckdb.Error as error:
-        columns = ", ".join(f"{name} {kind}" for name, kind in relation.columns.items())
-        raise ConfigError(
-            f"{table.key}: {key}: {error}\nexpected a SQL expression over the columns {columns}"
-            f" of {relation.name}"
-        ) from None
+def _types(
+    table: MappedTable,
+    probe: Callable[[list[str]], list[str]],
+    relation: Relation,
+    asked: dict[str, str],
+) -> list[str]:
+    """Return the types of all expressions, or say which one is wrong."""
+    with contextlib.suppress(duckdb.Error):
+        return probe(list(asked.values()))
+    types = []
+    for key, sql in asked.items():
+        try:
+            types += probe([sql])
+        except duckdb.Error as error:
+            columns = ", ".join(f"{name} {kind}" for name, kind in relation.columns.items())
+            raise ConfigError(
+                f"{table.key}: {key}: {error}\nexpected a SQL expression over the columns {columns}"
+                f" of {relation.name}"
+            ) from None
+    return types
 
 
 def _blocks(

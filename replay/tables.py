@@ -127,21 +127,19 @@ class Tables:
                 relations.append(self._file(path, where))
         return relations
 
-    def probe(self, relation: Relation) -> Callable[[str], str]:
-        """Return what tells the type of a SQL expression over the relation's columns."""
+    def probe(self, relation: Relation) -> Callable[[list[str]], list[str]]:
+        """Return what tells the types of SQL expressions over the relation's columns."""
         table = self._new_table()
         cursor = self.cursor()
         cursor.execute(f"CREATE TABLE {table} AS SELECT * FROM {relation.sql} LIMIT 0")
 
-        def type_of(expression: str) -> str:
-            # TRY is how it will be evaluated, and does not take everything (subqueries, random()).
-            tried = (
-                f"DESCRIBE SELECT {expression} AS it, TRY({expression}) AS tried FROM {table} AS t"
-            )
-            row = cursor.execute(_single(tried)).fetchone()
-            return str(row[1]) if row else ""
+        def types_of(expressions: list[str]) -> list[str]:
+            # TRY is how they will be evaluated, and does not take everything: subqueries, random().
+            tried = ", ".join([*expressions, *(f"TRY({one})" for one in expressions)])
+            rows = cursor.execute(_single(f"DESCRIBE SELECT {tried} FROM {table} AS t")).fetchall()
+            return [str(row[1]) for row in rows[: len(expressions)]]
 
-        return type_of
+        return types_of
 
     def _paths(self, pattern: str, where: str) -> list[Path]:
         path = self.folder / expanded(pattern, where)
