@@ -209,6 +209,7 @@ class Community:
         self._say_estimate(ask, "final", message.time_ms, forecast)
         repeat, value = ask.kind_repeat, message.value_micros
         self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value)
+        self.series.close(ask.appeal, ask.responses, message.exits, value)
         appealer = ask.appeal.appealer
         self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)
 

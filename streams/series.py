@@ -19,7 +19,7 @@ from models.verdict import Ruling, Standing, Thresholds, rule
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
-from streams.standing import Asked, Series, Surroundings, standing_of
+from streams.standing import COSTS_MORE, Asked, Series, Surroundings, standing_of
 
 __all__ = ["SeriesBook", "SeriesBookState"]
 
@@ -133,6 +133,12 @@ class SeriesBook:
             asked = Asked(x, appeal.time_ms, forecast, now_ms)
             self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
 
+    def close(self, appeal: Appeal, responses: int, exits: int, value_micros: int) -> None:
+        """Take note of what an appeal brought in the end: its value, or a unit a response."""
+        series = self.find(appeal.appealer, appeal.kind)
+        if series is not None:
+            series.close(value_micros / 1e6 if value_micros else float(responses), exits)
+
     def verdicts(self) -> list[Verdict]:
         """Return the last verdict of every series, in a fixed order."""
         said = [series.verdict for _, series in sorted(self._series.items())]
@@ -200,12 +206,18 @@ class SeriesBook:
         self._evidence[key].restart()
 
     def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
-        ruling = rule(self._standing(series, asked, here), self._thresholds)
+        ruling = self._priced(series, rule(self._standing(series, asked, here), self._thresholds))
         if series.is_news(ruling):
             full = self._standing(series, asked, here, spoken_as=ruling.state)
-            ruling = rule(full, self._thresholds)
+            ruling = self._priced(series, rule(full, self._thresholds))
             self._say(series, asked, ruling)
         series.state, series.reference = ruling.state, ruling.reference
+
+    def _priced(self, series: Series, ruling: Ruling) -> Ruling:
+        """Whatever still responds: if those who leave cost more, stop."""
+        if series.costs_more(self._settings.exit_price):
+            return ruling._replace(action="stop", reason=COSTS_MORE)
+        return ruling
 
     def _standing(
         self, series: Series, asked: Asked, here: str, spoken_as: str | None = None

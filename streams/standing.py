@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from scipy.special import gammaincinv
 
 from models.forecast import Features, Forecast
 from models.plan import AskAgain, ask_again
@@ -15,18 +16,20 @@ from models.verdict import Ruling, Standing, repeats_needed
 from models.wear import Wear, draw_wear, wear_of
 from streams.events import Appeal, Verdict
 
-__all__ = ["Asked", "Series", "Surroundings", "standing_of"]
+__all__ = ["COSTS_MORE", "Asked", "Series", "Surroundings", "standing_of"]
 
 DAY_MS = 86_400_000
 # A series over many small audiences speaks of about this many recent repeats together.
 TOGETHER = 30
 MANY_AUDIENCES = 0.5
 TIMES_KEPT = 16
+FADING = 0.9  # what an appeal brought weighs half as much six appeals later
 CROWD_KEPT = 64
 KINDS_KEPT = 1000
 DRAWS = 33
 DRAWS_SEED = 2009
 FELT_HALF_LIVES = 3.0
+COSTS_MORE = "it costs more than it brings"
 _TIRED = ("tiring", "worn_out", "recovering")
 NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
@@ -43,8 +46,9 @@ class Asked(NamedTuple):
 class Series(msgspec.Struct):
     """One appealer's appeals of one kind, and what was last said of them.
 
-    `switching` tells how often an appeal goes to another audience than the last (fading mean);
-    `log_retention` and `log_sd` are those of the recent repeats together.
+    `worth` and `exits` are fading sums over its closed appeals. `switching` tells how often an
+    appeal goes to another audience than the last (fading mean); `log_retention` and `log_sd` are
+    those of the recent repeats together.
     """
 
     appealer: str
@@ -61,6 +65,8 @@ class Series(msgspec.Struct):
     worn: bool = False
     rising: bool = False
     log_e: float = 0.0
+    worth: float = 0.0
+    exits: float = 0.0
     verdict: Verdict | None = None
 
     def rests_ms(self, time_ms: int) -> tuple[int, int] | None:
@@ -84,6 +90,19 @@ class Series(msgspec.Struct):
             self.log_retention += weight * (log(forecast.retention) - self.log_retention)
             self.log_sd += weight * (forecast.log_retention_sd - self.log_sd)
 
+    def close(self, worth: float, exits: int) -> None:
+        """Count what a closed appeal brought, and who left because of it."""
+        self.worth = FADING * self.worth + worth
+        self.exits = FADING * self.exits + exits
+
+    def costs_more(self, exit_price: float) -> bool:
+        """Return whether exits credibly cost more than responses bring: at the lower 5 % limit of
+        their rate (gamma quantile of a Poisson count; Garwood 1936, Biometrika 28).
+        """
+        if exit_price <= 0.0 or self.exits < 1.0:
+            return False
+        return exit_price * float(gammaincinv(self.exits, 0.05)) > self.worth
+
     def many_audiences(self) -> bool:
         """Return whether it goes to many audiences in turn, so that one call must not flip it."""
         return self.switching > MANY_AUDIENCES or (
@@ -94,6 +113,8 @@ class Series(msgspec.Struct):
         """Return whether a ruling differs from what was last said in state, basis or interval."""
         said = self.verdict
         if said is None or (said.state, said.basis) != (ruling.state, ruling.basis):
+            return True
+        if COSTS_MORE in (said.reason, ruling.reason) and said.reason != ruling.reason:
             return True
         return not said.low <= ruling.retention <= said.high
 
