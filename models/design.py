@@ -30,9 +30,11 @@ INTERCEPT_MEAN, INTERCEPT_SD = (
 HALF_LIFE_MEAN_DAYS, HALF_LIFE_LOG_SD = 16.0, 0.7
 # Grids of prior sds. Those of wear-out are per typical stock of the axis.
 WEAR_GRID, WEAR_SD = [0.01, 0.03, 0.1, 0.3], 0.1
-KIND_GRID, KIND_SD = [0.005, 0.02, 0.08, 0.3], 0.02
+WEAR = [(0.1, 0.3, 0.85), (0.2, 0.3, 0.85), (0.02, 0.8, 0.95)]
+KIND_NONE, MODERATOR_NONE = 0.7, 0.7
+KIND_GRID, KIND_SD = [0.002, 0.01, 0.04, 0.15], 0.01
 BASE_GRID, BASE_SD = [0.1, 0.3, 1.0], 0.4
-MODERATOR_GRID, MODERATOR_SD = [0.03, 0.15, 0.7], 0.15
+MODERATOR_GRID, MODERATOR_SD = [0.02, 0.1, 0.5], 0.1
 WEEKDAY_GRID, WEEKDAY_SD = [0.02, 0.07, 0.2], 0.07
 ATTRIBUTE_SD = 0.5
 GROUP_SDS = [1.0, 0.3]
@@ -148,14 +150,17 @@ class Layout:
         self.half_life = belief.add(
             "half_life", [log(HALF_LIFE_MEAN_DAYS)] * 3, [HALF_LIFE_LOG_SD] * 3
         )
-        self.wear = belief.add("wear", [0.0] * 3, [WEAR_SD] * 3)
+        self.wear = belief.add("wear", [0.0] * 3, [w[0] for w in WEAR])
         self.weekday = belief.add("weekday", [0.0] * WEEKDAYS, [WEEKDAY_SD] * WEEKDAYS)
-        self.shrinkage = {f"wear {name}": Shrinkage(WEAR_GRID, WEAR_SD) for name in AXES}
+        self.shrinkage = {
+            f"wear {name}": Shrinkage(WEAR_GRID, *wear)
+            for name, wear in zip(AXES, WEAR, strict=True)
+        }
         for axis, name in enumerate(AXES):
             self.shrinkage[f"wear {name}"].entries.append(self.wear + axis)
-            self.shrinkage[f"kind {name}"] = Shrinkage(KIND_GRID, KIND_SD)
-        self.shrinkage["kind base"] = Shrinkage(BASE_GRID, BASE_SD)
-        self.shrinkage["weekday"] = Shrinkage(WEEKDAY_GRID, WEEKDAY_SD)
+            self.shrinkage[f"kind {name}"] = Shrinkage(KIND_GRID, KIND_SD, KIND_NONE)
+        self.shrinkage["kind base"] = Shrinkage(BASE_GRID, BASE_SD, 0.33)
+        self.shrinkage["weekday"] = Shrinkage(WEEKDAY_GRID, WEEKDAY_SD, 0.5)
         self.shrinkage["weekday"].entries += range(self.weekday, self.weekday + WEEKDAYS)
         self.stock_sums = [0.0, 0.0, 0.0]
         self.appeals = 0
@@ -201,7 +206,7 @@ class Layout:
         """Return where a moderator's coefficients begin, having made them if it is new."""
         key = f"moderator {name}"
         if f"attribute:{name}" not in self.coefficients.start:
-            self.shrinkage.setdefault(key, Shrinkage(MODERATOR_GRID, MODERATOR_SD))
+            self.shrinkage.setdefault(key, Shrinkage(MODERATOR_GRID, MODERATOR_SD, MODERATOR_NONE))
         at = self.make("attribute", name, [ATTRIBUTE_SD, MODERATOR_SD])
         if f"attribute:{name}" in self.coefficients.start:
             self._share_prior([key], at + 1)
@@ -251,7 +256,9 @@ class Layout:
     def restore(self, state: dict[str, Any]) -> None:
         self.coefficients.restore(state["coefficients"])
         for key, kept in state["shrinkage"].items():
-            each = self.shrinkage.setdefault(key, Shrinkage(MODERATOR_GRID, MODERATOR_SD))
+            each = self.shrinkage.setdefault(
+                key, Shrinkage(MODERATOR_GRID, MODERATOR_SD, MODERATOR_NONE)
+            )
             each.restore(kept)
         self.stock_sums = list(state["stock_sums"])
         self.appeals = state["appeals"]

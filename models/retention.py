@@ -438,9 +438,7 @@ class PooledRetention(base.Regressor):
         mean, covariance = joint.mean.copy(), joint.covariance.copy()
         learned = (self._level_sd.mean, self._wear_sd.mean)
         for index, sd, prior_sd in zip((U_LEVEL, U_WEAR), learned, joint.prior_sds, strict=True):
-            lacking = sd**-2 - prior_sd**-2
-            if lacking != 0.0:
-                _condition(mean, covariance, index, 1.0 / lacking)
+            _exchange_prior(mean, covariance, index, float(prior_sd), sd)
         odds = self._level.log_jump_odds(self._coefficients)
         share = 1.0 / (1.0 + exp(-max(-50.0, min(50.0, odds))))
         still_mean, still = mean.copy(), covariance.copy()
@@ -498,12 +496,12 @@ class PooledRetention(base.Regressor):
         """Compare the sds units may have in one effect by how well each foretold the log mean."""
         mean, covariance = joint.mean.copy(), joint.covariance.copy()
         other = U_WEAR + U_LEVEL - index
-        lacking = other_sd**-2 - joint.prior_sds[other - U_LEVEL] ** -2
-        if lacking != 0.0:
-            _condition(mean, covariance, other, 1.0 / lacking)
-        precision = posterior.values**-2 - joint.prior_sds[index - U_LEVEL] ** -2
-        # Conditioning on an observation of 0 with that precision, for all sds at once.
-        across, own = float(covariance[ETA, index]), float(covariance[index, index])
+        _exchange_prior(mean, covariance, other, float(joint.prior_sds[other - U_LEVEL]), other_sd)
+        prior_variance = float(joint.prior_sds[index - U_LEVEL]) ** 2
+        # As in _exchange_prior, for all sds at once.
+        precision = posterior.values**-2 - 1.0 / prior_variance
+        across = float(covariance[ETA, index])
+        own = min(float(covariance[index, index]), prior_variance)
         gain = across * precision / (1.0 + own * precision)
         surprise = seen - mean[ETA] + gain * mean[index]
         variances = covariance[ETA, ETA] - gain * across + noise
@@ -573,6 +571,22 @@ def _condition(mean: Floats, covariance: Floats, index: int, variance: float) ->
     total = column[index] + variance
     mean -= column * (mean[index] / total)
     covariance -= np.outer(column, column / total)
+
+
+def _exchange_prior(
+    mean: Floats, covariance: Floats, index: int, prior_sd: float, sd: float
+) -> None:
+    """Believe what would be believed had the effect at `index` had the prior N(0, sd^2) instead.
+
+    It is one more observation, of 0 with the precision that was lacking (a negative one loosens).
+    What the effect's prior allowed is an upper limit of its variance, which stand-ins for forgotten
+    levels may exceed a little.
+    """
+    lacking = sd**-2 - prior_sd**-2
+    column = covariance[index].copy()
+    gain = lacking / (1.0 + min(float(column[index]), prior_sd**2) * lacking)
+    mean -= column * (mean[index] * gain)
+    covariance -= np.outer(column, column * gain)
 
 
 def _forecast(

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from models.coefficients import Coefficients
 
@@ -35,14 +37,17 @@ class Shrinkage:
     >>> entries = [belief.add(f"c{i}", [0.0], [1.0]) for i in range(3)]
     >>> for entry in entries:
     ...     belief.condition(entry, 0.01, 0.0001)
-    >>> shrinkage = Shrinkage([0.01, 0.1, 1.0], start=1.0)
+    >>> shrinkage = Shrinkage([0.01, 0.1, 1.0], start=1.0, none=0.3)
     >>> shrinkage.entries = entries
     >>> shrinkage.learn(belief)
     >>> 0.005 < shrinkage.sd < 0.05
     True
     """
 
-    def __init__(self, sds: list[float], start: float) -> None:
+    def __init__(self, sds: list[float], start: float, none: float, positive: float = 0.5) -> None:
+        self.positive = positive
+        rest = [(1.0 - none) / (len(sds) - 1)] * (len(sds) - 1)
+        self.log_prior: Floats = np.log([none, *rest])
         self.variances: Floats = np.square(sds)
         self.sd = start
         self.entries: list[int] = []
@@ -75,11 +80,22 @@ class Shrinkage:
             - np.log(precision * variances).sum(axis=1)
             - len(along) * np.log(candidates / self.sd**2)
         )
+        evidence += self.log_prior
+        if self.positive != 0.5:
+            evidence += self._sign(along / variances / precision, 1.0 / precision)[:, 0]
         weights = np.exp(evidence - evidence.max())
         weights /= weights.sum()
         error = 1.0 / np.mean(np.clip(1.0 / variances - self.sd**-2, 1e-9 / self.sd**2, None))
         share = float(weights @ (candidates / (candidates + error)))
         return float(np.sqrt(error * share / (1.0 - share)))
+
+    def _sign(self, mean: Floats, variance: Floats) -> Floats:
+        """Return the log of how much better than even the sign of a coefficient fits its prior."""
+        above = ndtr(mean / np.sqrt(variance))
+        found: Floats = np.log(
+            2.0 * (self.positive * above + (1.0 - self.positive) * (1.0 - above))
+        )
+        return found
 
     def _exchange(self, belief: Coefficients, sd: float) -> None:
         if abs(sd / self.sd - 1.0) < CHANGE_MIN:
