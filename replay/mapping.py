@@ -20,7 +20,8 @@ whose tables `from` may then name, and `[settings]`, to be laid over the program
 and is rejected: `where = "clicks > 0"` says that such rows are none. A mapped `reach` or `count`
 that is NULL is rejected as missing, because an unknown reach is not 1; `coalesce(reach, 1)` says
 otherwise. `${NAME}` in `from` and `attach` stands for an environment variable, `${package:NAME}`
-for the folder of an installed Python package.
+for the folder of an installed Python package. A table expression's rows are numbered as DuckDB
+gives them, and only ORDER BY makes that a promise.
 
 Columns of CSV and JSON files have the type of at least 95 % of their values (replay.mapping_types).
 A row in which an expression uses one of the others, or fails, is rejected as `wrong_type`, and the
