@@ -58,7 +58,8 @@ def evaluate(
 
         askagain evaluate --map bank.toml --out out
     """
-    from replay.evaluate_run import run_evaluate  # after the arguments are known to be right
+    from replay.compare_run import run_compare  # after the arguments are known to be right
+    from replay.evaluate_run import run_evaluate
 
     files, truth = _where(paths or [], map_file, truth_file)
     settings, sources = _sources(files, map_file, config, given)
@@ -66,7 +67,7 @@ def evaluate(
     if truth is not None:
         run_evaluate(sources, settings, truth, folder, quiet=quiet)
     else:
-        raise ConfigError("evaluate: expected truth.json, or --truth; found none")
+        run_compare(sources, settings, folder, quiet=quiet)
 
 
 def _where(

@@ -14,7 +14,7 @@ from replay.evaluate import Evaluation
 from replay.evaluate_figures import Figure
 from replay.summary import rounded
 
-__all__ = ["print_evaluation", "write_json"]
+__all__ = ["new_table", "print_evaluation", "write_json"]
 
 FALSE_COLUMNS = {
     "false_alarms_fresh": "fresh series",
@@ -73,7 +73,9 @@ def _kinds(evaluation: Evaluation) -> str:
 
 
 def _retention_table(evaluation: Evaluation) -> Table:
-    table = _table("Log retention over repeats, against the truth", "said:", *evaluation.retention)
+    table = new_table(
+        "Log retention over repeats, against the truth", "said:", *evaluation.retention
+    )
     for name, label in RETENTION_ROWS.items():
         cells = (_text(figures[name]) for figures in evaluation.retention.values())
         table.add_row(label, *cells)
@@ -94,7 +96,7 @@ def _alarm_table(
         f"{header}, n={max(counts[column])}" if common[column] else header
         for column, header in columns.items()
     ]
-    table = _table(title, "alarm", *headers)
+    table = new_table(title, "alarm", *headers)
     for name, figures in detectors.items():
         cells = [_percent(figures[column], not common[column]) for column in columns]
         if "delay" in columns:
@@ -105,7 +107,7 @@ def _alarm_table(
 
 def _parameter_table(community: str, rows: list[dict[str, Any]]) -> Table:
     title = f"Wear-out per appeal of stock, and half-life in days: {community}"
-    table = _table(title, "axis", "true", "learned", "half-life", "learned", "off by")
+    table = new_table(title, "axis", "true", "learned", "half-life", "learned", "off by")
     for row in rows:
         days, factor = row.get("half_life_days"), row.get("half_life_factor")
         table.add_row(
@@ -119,7 +121,8 @@ def _parameter_table(community: str, rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _table(title: str, first: str, *headers: str) -> Table:
+def new_table(title: str, first: str, *headers: str) -> Table:
+    """Return an empty table: the first column to the left, the others to the right."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(first)
     for header in headers:
