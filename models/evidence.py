@@ -56,7 +56,10 @@ _FRESH_STOCK_MAX = 0.125
 # At a million the negative binomial is Poisson to every digit that counts; above it
 # log(1 + mean / phi) loses its own.
 _DISPERSION_MAX = 1e6
+# Below a thousandth one appeal says nothing; nor does one of which so little is known beforehand.
+_DISPERSION_MIN, _EXPECTATION_SD_MAX = 1e-3, 5.0
 _TINY = 1e-6
+_NEWTON_STEPS_MAX = 60
 # Trapezoidal rule over +-4.9 sd of the proposal in steps of .7: for a Gaussian half or one and a
 # half times as wide as the proposal the error stays below 1e-3, for one of its width below 1e-6.
 _NODES: Floats = np.linspace(-4.9, 4.9, 15)[:, None]
@@ -64,20 +67,25 @@ _MOMENTS: Floats = 0.7 / math.sqrt(2.0 * math.pi) * np.hstack((_NODES**0, _NODES
 
 
 def _gaussian_about_mode(mean: float, variance: float, y: int, phi: float) -> tuple[float, float]:
-    """Return centre and precision of the Gaussian that touches the likelihood at the posterior
-    mode.
+    """Return the Gaussian that touches the likelihood at the posterior mode: precision times mean,
+    and precision.
 
-    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave, so Newton gets there.
+    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave, and the prior keeps
+    Newton's steps short, so it gets there: mostly in three, in twenty where y is a surprise.
     """
     precision, information = 1.0 / variance, 1.0 / (1.0 / (y + 0.5) + 1.0 / phi)
     eta = (mean * precision + math.log(y + 0.5) * information) / (precision + information)
-    for _ in range(4):
-        pulled = 1.0 / (1.0 + phi * math.exp(-eta))
+    for _ in range(_NEWTON_STEPS_MAX):
+        odds = phi * math.exp(-eta)
+        pulled = 1.0 / (1.0 + odds)
         slope = y - (y + phi) * pulled
-        information = (y + phi) * pulled * (1.0 - pulled)
-        centre = eta + slope / information
-        eta = (mean * precision + centre * information) / (precision + information)
-    return centre, information
+        information = (y + phi) * pulled * pulled * odds
+        step = (slope - (eta - mean) * precision) / (information + precision)
+        weight = eta * information + slope
+        eta += step
+        if step * step * (information + precision) < 0.01:
+            break
+    return weight, information
 
 
 def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats, Floats, Floats]:
@@ -88,10 +96,10 @@ def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats,
     the row's prior, places the row's nodes; the integrals over them are by the trapezoidal rule,
     and the posterior is summarised by its first two moments (assumed-density filtering).
     """
-    centre, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
+    weight, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
     precision = 1.0 / variance
     total = precision + information
-    eta = (mean * precision + centre * information) / total
+    eta = (mean * precision + weight) / total
     width = 1.0 / np.sqrt(total)
     from_mean = eta - mean
     # The integrand at eta + width * node, relative to that at eta.
@@ -100,11 +108,13 @@ def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats,
     steps = width * _NODES
     log_density = steps * (y - precision * from_mean - (0.5 * precision) * steps)
     log_density -= (y + phi) * np.log1p(pulled * np.expm1(steps))
-    mass, first, second = _MOMENTS @ np.exp(log_density)
+    peak = log_density.max(axis=0)
+    mass, first, second = _MOMENTS @ np.exp(log_density - peak)
     shift = first / mass
-    log_p = y * eta - (y + phi) * np.log1p(rate / phi) - 0.5 * precision * from_mean**2
+    log_p = peak + y * eta - (y + phi) * np.log1p(rate / phi) - 0.5 * precision * from_mean**2
     log_p += np.log(mass * width * np.sqrt(precision))
-    return log_p, eta + width * shift, (second / mass - shift**2) / total
+    # Where y is such a surprise that one node has it all, some spread must be left.
+    return log_p, eta + width * shift, np.maximum(second / mass - shift**2, 0.01) / total
 
 
 class SeriesEvidence:
@@ -329,8 +339,9 @@ class KindEvidence:
 
 def _widened(dispersion: float, expectation_sd: float) -> float:
     """Return phi of the negative binomial with the second moment of NB(phi) times a log-normal."""
-    excess = (1.0 + 1.0 / dispersion) * math.exp(expectation_sd**2) - 1.0
-    return 1.0 / max(excess, 1.0 / _DISPERSION_MAX)
+    spread = math.exp(min(expectation_sd, _EXPECTATION_SD_MAX) ** 2)
+    excess = (1.0 + 1.0 / dispersion) * spread - 1.0
+    return max(1.0 / max(excess, 1.0 / _DISPERSION_MAX), _DISPERSION_MIN)
 
 
 def _refuse(least: float, **numbers: float) -> None:

@@ -302,6 +302,36 @@ def test_state_continues_identically() -> None:
     assert one.state() == two.state()
 
 
+@pytest.mark.parametrize("phi", [1e-6, 1.0, 10.0, math.inf])
+def test_surprises_leave_nothing_but_numbers(phi: float) -> None:
+    """Tracking breaks, a bot answers, expectations are absurd: one NaN would silence it."""
+    detector = SeriesEvidence()
+    responses = (100, 90, 0, 0, 50_000, 3, 0, 1_000_000, 1, 100)
+    expectations = (100.0, 1e6, 1e6, 100.0, 0.05, 1e-6, 1e9, 0.05, 1e6, 100.0)
+    for i, (count, expected) in enumerate(zip(responses, expectations, strict=True)):
+        for stocks in (np.full(3, float(i)), np.array([0.0, 1e6, 1e6])):
+            sd = 0.0 if i % 2 else 30.0
+            detector.learn_one(float(i), count, expected, 1.0, phi, stocks, i + 1, sd, -50.0)
+            assert math.isfinite(detector.log_e_worn) and math.isfinite(detector.log_e_rising)
+    state = detector.state()
+    assert all(np.isfinite(np.frombuffer(state[name])).all() for name in ("mean", "variance"))
+    assert (np.frombuffer(state["variance"]) > 0.0).all()
+
+
+def test_an_unexpected_nothing_is_absorbed_exactly() -> None:
+    """No response where ten thousand were sure: the null's own integral must hold."""
+    prior_mean, variance, phi = math.log(1e4), 0.25, 1e6
+    grid = np.linspace(-5.0, 12.0, 200_001)
+    log_density = -phi * np.log1p(np.exp(grid) / phi) - (grid - prior_mean) ** 2 / (2.0 * variance)
+    log_density -= 0.5 * math.log(2.0 * math.pi * variance)
+    peak = log_density.max()
+    density = np.exp(log_density - peak)
+    exact = peak + math.log(density.sum() * (grid[1] - grid[0]))
+    log_p, mean, _ = evidence._absorb(np.array([prior_mean]), np.array([variance]), 0, phi)
+    assert log_p[0] == pytest.approx(exact, abs=1e-3)
+    assert mean[0] == pytest.approx((density * grid).sum() / density.sum(), abs=1e-2)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
