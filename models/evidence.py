@@ -99,7 +99,10 @@ def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats,
     weight, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
     precision = 1.0 / variance
     total = precision + information
+    # The mode lies between the prior mean and log y (for none: a little below one half).
+    likeliest = math.log(y) if y else -2.0
     eta = (mean * precision + weight) / total
+    eta = np.minimum(np.maximum(eta, np.minimum(mean, likeliest)), np.maximum(mean, likeliest))
     width = 1.0 / np.sqrt(total)
     from_mean = eta - mean
     # The integrand at eta + width * node, relative to that at eta.
