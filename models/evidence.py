@@ -70,22 +70,29 @@ def _gaussian_about_mode(mean: float, variance: float, y: int, phi: float) -> tu
     """Return the Gaussian that touches the likelihood at the posterior mode: precision times mean,
     and precision.
 
-    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave, and the prior keeps
-    Newton's steps short, so it gets there: mostly in three, in twenty where y is a surprise.
+    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave. Newton's steps find the
+    mode, mostly in three; one that leaves the bracket is replaced by halving it.
     """
     precision, information = 1.0 / variance, 1.0 / (1.0 / (y + 0.5) + 1.0 / phi)
+    low, high = min(mean, _likeliest(y)) - 1.0, max(mean, _likeliest(y)) + 1.0
     eta = (mean * precision + math.log(y + 0.5) * information) / (precision + information)
     for _ in range(_NEWTON_STEPS_MAX):
         odds = phi * math.exp(-eta)
         pulled = 1.0 / (1.0 + odds)
         slope = y - (y + phi) * pulled
         information = (y + phi) * pulled * pulled * odds
-        step = (slope - (eta - mean) * precision) / (information + precision)
-        weight = eta * information + slope
-        eta += step
-        if step * step * (information + precision) < 0.01:
+        weight, total = eta * information + slope, precision + information
+        step = (weight + mean * precision) / total - eta
+        if step * step * total < 0.01:
             break
+        low, high = (eta, high) if step > 0.0 else (low, eta)
+        eta = eta + step if low < eta + step < high else 0.5 * (low + high)
     return weight, information
+
+
+def _likeliest(y: int) -> float:
+    """Return the log mean that y speaks for; for none, a little below one half."""
+    return math.log(y) if y else -2.0
 
 
 def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats, Floats, Floats]:
@@ -99,8 +106,8 @@ def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats,
     weight, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
     precision = 1.0 / variance
     total = precision + information
-    # The mode lies between the prior mean and log y (for none: a little below one half).
-    likeliest = math.log(y) if y else -2.0
+    # The mode lies between what was expected and what came.
+    likeliest = _likeliest(y)
     eta = (mean * precision + weight) / total
     eta = np.minimum(np.maximum(eta, np.minimum(mean, likeliest)), np.maximum(mean, likeliest))
     width = 1.0 / np.sqrt(total)
