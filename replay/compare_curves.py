@@ -106,7 +106,7 @@ def within_units(table: LearnedTable, design: Floats) -> Regression:
     """
     _, unit = np.unique(table.unit, return_inverse=True)
     design = design - design.mean(axis=0)
-    totals = np.bincount(unit, weights=table.responses)
+    totals: Floats = np.bincount(unit, weights=table.responses).astype(np.float64)
     beta = np.zeros(design.shape[1])
     for _ in range(NEWTON_STEPS):
         mean, centred = _given_totals(table, design, unit, totals, beta)
