@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from replay.driver import StrictError
+from replay.errors import StrictError
 from streams.settings import ConfigError, Settings, load_settings
 
 __all__ = ["app", "main", "settings_of"]
