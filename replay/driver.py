@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from replay.errors import StrictError
 from replay.output import Output
 from replay.reader import merge_sources
 from streams.codec import REASONS
@@ -16,22 +17,15 @@ from streams.events import Rejected
 from streams.learner import Fact
 from streams.pipeline import Pipeline
 
-__all__ = ["Progress", "Replayed", "StrictError", "replay"]
-
-
-class StrictError(Exception):
-    """The first reject, where none is to be borne."""
-
-    def __init__(self, reject: Rejected) -> None:
-        super().__init__(f"{reject.source}:{reject.line}: {reject.reason} {reject.field or ''}")
-        self.reject = reject
+__all__ = ["Progress", "Replayed", "replay"]
 
 
 class Progress(NamedTuple):
-    """How far a replay has got: events read, and the stream's own time."""
+    """How far a replay has got: events read, the stream's own time, what the last block took."""
 
     events: int
     watermark_ms: int
+    seconds: float
 
 
 class Replayed(NamedTuple):
@@ -48,6 +42,7 @@ def replay(
     *,
     strict: bool = False,
     speed: float | None = None,
+    step_ms: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_facts: Callable[[Iterable[Fact]], None] = lambda _: None,
 ) -> Replayed:
@@ -57,6 +52,9 @@ def replay(
     ----------
     speed
         Event time over real time; None: as fast as it goes.
+    step_ms
+        Cut blocks where so much event time begins anew, so that who listens hears at least as
+        often; None: they are left whole.
     on_progress, on_facts
         Hear of progress and of facts, after each block.
 
@@ -67,11 +65,12 @@ def replay(
     """
     started_s = time.perf_counter()
     events = 0
-    pace = _Pace(speed)
+    pace = _Pace(speed, step_ms)
     for name in sources:
         pipeline.declare(name)
     for name, block in merge_sources(sources):
         for part in [None] if block is None else pace.portions(block):
+            began_s = time.perf_counter()
             if part is None:
                 pipeline.finish(name)
             else:
@@ -82,30 +81,48 @@ def replay(
                 raise StrictError(rejects[0])
             output.write(facts, rejects)
             on_facts(facts)
-            on_progress(Progress(events, pipeline.learner.watermark_ms()))
+            seconds = time.perf_counter() - began_s
+            on_progress(Progress(events, pipeline.learner.watermark_ms(), seconds))
     return Replayed(_fates(pipeline, events), time.perf_counter() - started_s)
 
 
 class _Pace:
-    """Cuts blocks into portions that are due, and waits until they are."""
+    """Cuts blocks into portions, and waits until they are due."""
 
     PORTION = 200
 
-    def __init__(self, speed: float | None) -> None:
+    def __init__(self, speed: float | None, step_ms: int | None) -> None:
         self._speed = speed
+        self._step_ms = step_ms
         self._first: tuple[int, float] | None = None
 
-    def portions(self, block: Block) -> Iterable[Block]:
-        if self._speed is None:
-            return [block]
-        return self._slowly(block, self._speed)
-
-    def _slowly(self, block: Block, speed: float) -> Iterator[Block]:
-        for start in range(0, len(block.events), self.PORTION):
-            end = start + self.PORTION
-            part = Block(block.source, block.lines[start:end], block.events[start:end])
-            self._wait(part, speed)
+    def portions(self, block: Block) -> Iterator[Block]:
+        start = 0
+        for end in self._ends(block):
+            whole = end - start == len(block.events)
+            part = block if whole else _part(block, slice(start, end))
+            if self._speed is not None:
+                self._wait(part, self._speed)
             yield part
+            start = end
+
+    def _ends(self, block: Block) -> Iterator[int]:
+        count = len(block.events)
+        longest = max(count, 1) if self._speed is None else self.PORTION
+        start, step = 0, None
+        for index in range(count) if self._step_ms else range(0, count, longest):
+            now = self._step(block, index, step)
+            if index > start and (now != step or index - start >= longest):
+                yield index
+                start = index
+            step = now
+        yield count
+
+    def _step(self, block: Block, index: int, before: int | None) -> int | None:
+        event = block.events[index]
+        if self._step_ms is None or isinstance(event, Rejected):
+            return before
+        return event.time_ms // self._step_ms
 
     def _wait(self, part: Block, speed: float) -> None:
         times = [event.time_ms for event in part.events if not isinstance(event, Rejected)]
@@ -115,6 +132,12 @@ class _Pace:
             self._first = (times[0], time.perf_counter())
         due_s = self._first[1] + (times[-1] - self._first[0]) / 1000.0 / speed
         time.sleep(max(0.0, due_s - time.perf_counter()))
+
+
+def _part(block: Block, part: slice) -> Block:
+    return Block(
+        block.source, block.lines[part], block.events[part], block.sources[part], block.rows[part]
+    )
 
 
 def _fates(pipeline: Pipeline, events: int) -> dict[str, Any]:
