@@ -178,6 +178,13 @@ class Completion:
         arrived = density[:bins] @ profile[:bins]
         return max(SHARE_MIN, float(arrived / (density @ profile)))
 
+    def density(self, kind: str, time_ms: int) -> Floats:
+        """Return the share of the final responses by bin, put at `time_ms`, shape (grid.bins,)."""
+        density = self._kinds.get(kind, self._others).density
+        density = density * self.hours.average[hour_of_week(time_ms)]
+        normed: Floats = density / density.sum()
+        return normed
+
     def interval(self, kind: str, time_ms: int, bins: int) -> tuple[float, float]:
         """Return the 90 % interval of the share, the hour-of-week profile taken as known."""
         share = self.share(kind, time_ms, bins)
