@@ -71,7 +71,7 @@ class Standing(NamedTuple):
         Log of the level relative to normal.
     worn_confirmed, rising_confirmed
         The series' own evidence is enough: 20 where one series is watched, e-BH's choice where
-        many.
+        many. Once true it stays so until the series has left the state it confirms.
     own_estimate
         Retention, low and high as the own responses alone have it (SeriesEvidence.retention).
     appeals, days
