@@ -60,7 +60,8 @@ def replay_command(
         typer.Argument(help="Files of events (JSON lines, gzip, zstd), or - for standard input."),
     ] = None,
     map_file: Annotated[
-        Path | None, typer.Option("--map", help="Mapping file that turns any table into events.")
+        Path | None,
+        typer.Option("--map", help="Mapping file, or the name of a shipped one."),
     ] = None,
     config: ConfigOption = None,
     out: OutOption = None,
@@ -71,6 +72,9 @@ def replay_command(
     ] = "max",
     rows: Annotated[int, typer.Option(help="Series shown at each end of the table.", min=0)] = 10,
     quiet: Annotated[bool, typer.Option(help="No progress bar, no table.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only try the mapping: fates of rows, first events.")
+    ] = False,
 ) -> None:
     """Replay history: events in, verdicts out.
 
@@ -82,10 +86,13 @@ def replay_command(
 
         zcat old/*.gz | askagain replay - --strict
     """
-    from replay.run import run_replay  # after the arguments are known to be right
+    from replay.run import run_dry, run_replay
 
     if bool(events) == (map_file is not None):
         raise ConfigError("replay: expected files of events, or --map MAP.toml, one of the two")
+    if dry_run and map_file is not None:
+        run_dry(map_file, lambda mapped: settings_of(config, given, mapped))
+        return
     run_replay(
         events or [],
         map_file,

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rich.console import Console
+from rich.bar import Bar
 from rich.markup import escape
 from rich.table import Table
 
 from models.plan import Plan, plan_cadence
 from models.wear import draw_wear
+from replay.report import wide_console
 from streams.codec import rfc3339
 from streams.community import Community
 from streams.events import Appeal
@@ -22,6 +23,7 @@ from streams.settings import ConfigError
 __all__ = ["plan_series", "print_plan", "save_plan"]
 
 DRAWS = 2000
+BAR_CHARACTERS = 30
 SEED = 2009
 
 
@@ -76,13 +78,13 @@ def _find(pipeline: Pipeline, appealer: str, kind: str) -> tuple[Community, Appe
 
 
 def print_plan(plan: Plan, appealer: str, kind: str, now_ms: int) -> None:
-    """Print the cadences compared, a plot of them, the best, and what it rests on."""
-    import plotext
-
-    console = Console()
+    """Print the cadences compared, a bar for each interval, the best, and what it rests on."""
+    console = wide_console()
     table = Table(title=f"{escape(appealer)}, {escape(kind)}, from {rfc3339(now_ms)[:10]}")
     for name in ("every", "asks", "responses expected", "90 %", "an ask", "best in"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", width=BAR_CHARACTERS)
+    most = max(one.high for one in plan.cadences)
     for one in plan.cadences:
         table.add_row(
             f"{one.every_days:g} d",
@@ -91,16 +93,10 @@ def print_plan(plan: Plan, appealer: str, kind: str, now_ms: int) -> None:
             f"{one.low:,.0f} to {one.high:,.0f}",
             f"{one.per_ask:,.1f}",
             f"{one.best_share:.0%}",
+            Bar(most or 1.0, one.low, one.high, width=BAR_CHARACTERS),
             style="bold" if one is plan.best else "",
         )
     console.print(table)
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(72, 14)
-    plotext.plot([c.every_days for c in plan.cadences], [c.expected for c in plan.cadences])
-    plotext.xlabel("days between asks")
-    plotext.title("responses expected")
-    console.print(plotext.build(), markup=False, highlight=False)
     console.print(f"Best: every {plan.best.every_days:g} days. It rests on: {escape(plan.note)}.")
 
 

@@ -15,14 +15,14 @@ from streams.codec import rfc3339
 from streams.events import Verdict
 from streams.pipeline import Pipeline
 
-__all__ = ["print_report"]
+__all__ = ["print_report", "wide_console"]
 
 STYLES = {"worn_out": "red", "tiring": "yellow", "recovering": "cyan", "rising": "green"}
 
 
 def print_report(pipeline: Pipeline, replayed: Replayed, out: Path | None, rows: int) -> None:
     """Print a summary of fates, the `rows` worst and best series, and the files written."""
-    console = _console()
+    console = wide_console()
     verdicts = [
         verdict
         for _, community in sorted(pipeline.learner.communities.items())
@@ -62,7 +62,7 @@ def _print_states(console: Console, verdicts: list[Verdict]) -> None:
     console.print(f"{len(verdicts):,} series: {text or 'none'}")
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """A file or a pipe has no width of its own: give the table room there."""
     console = Console()
     return console if console.is_terminal else Console(width=140)

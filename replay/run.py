@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,17 +23,17 @@ from replay.driver import Progress as Step
 from replay.driver import replay
 from replay.output import Output
 from replay.reader import read_lines, source_names
-from replay.report import print_report
+from replay.report import print_report, wide_console
 from replay.summary import run_facts, summarise
 from streams.codec import rfc3339
 from streams.collector import Block
 from streams.pipeline import Pipeline
-from streams.settings import Settings
+from streams.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
     from replay.mapping_rows import Block as MappedBlock
 
-__all__ = ["run_demo", "run_plan", "run_replay", "run_simulate"]
+__all__ = ["run_demo", "run_dry", "run_plan", "run_replay", "run_simulate"]
 
 talk = Console(stderr=True)
 
@@ -59,6 +60,27 @@ def run_replay(
         output.write_json("run.json", run_facts(replayed, list(sources)))
     if not quiet:
         print_report(pipeline, replayed, out, rows)
+
+
+def run_dry(map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]) -> None:
+    """Try a mapping: the fate of every row, and the first events."""
+    from replay.mapping import describe, load_mapping
+    from replay.tables import shipped_map
+
+    map_file = shipped_map(str(map_file)) or map_file
+    settings = settings_of(load_mapping(map_file).settings)
+    tried = describe(map_file, horizon_ms=settings.horizon_ms)
+    console = wide_console()
+    for one in tried.sources:
+        console.print(
+            f"{one.table}: {one.source}: {one.rows:,} rows, {one.left_out:,} left out, "
+            f"{one.events:,} events, {sum(one.rejected.values()):,} rejected",
+            markup=False,
+        )
+        for reason, number in sorted(one.rejected.items()):
+            console.print(f"  rejected: {number:,} {reason}", markup=False)
+    for event in tried.first:
+        console.print(msgspec.json.encode(event).decode(), markup=False, highlight=False)
 
 
 def run_plan(
@@ -100,7 +122,9 @@ def _mapped(
     map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]
 ) -> tuple[Settings, dict[str, Iterator[Block]]]:
     from replay.mapping import load_mapping, read_mapped
+    from replay.tables import shipped_map
 
+    map_file = shipped_map(str(map_file)) or map_file
     settings = settings_of(load_mapping(map_file).settings)
     blocks = read_mapped(map_file, horizon_ms=settings.horizon_ms)
     return settings, {map_file.name: _numbered(map_file.name, blocks)}
@@ -150,8 +174,11 @@ def run_demo(out: Path | None) -> None:
 
 def run_simulate(scenario: str, seed: int, appeals: int, out: Path) -> None:
     """Write events.jsonl and truth.json of a simulated world."""
+    from replay.scenarios import SCENARIOS
     from replay.simulate import write_simulation
 
+    if scenario not in SCENARIOS:
+        raise ConfigError(f"simulate: expected one of {', '.join(SCENARIOS)}, got {scenario!r}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=talk, transient=True) as bar:
         task = bar.add_task(f"simulating {scenario}", total=appeals)
