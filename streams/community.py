@@ -17,6 +17,7 @@ from models.ages import AgeGrid
 from models.completion import Completion
 from models.forecast import Features, Forecast
 from models.retention import PooledRetention
+from models.surge import Surge
 from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
 from streams.fit import Fit, FitState
@@ -80,6 +81,7 @@ class CommunityState(msgspec.Struct):
     level_week: int
     retention: dict[str, Any]
     completion: dict[str, Any]
+    surge: dict[str, Any]
     tally: dict[str, list[Cell]]
     series: SeriesBookState
     fit: FitState
@@ -111,6 +113,7 @@ class Community:
         self.grid = AgeGrid(settings.horizon_ms)
         self.model = PooledRetention()
         self.completion = Completion(self.grid)
+        self.surge = Surge(self.grid)
         self.asks: dict[str, Ask] = {} if state is None else state.asks
         self._latest: Recent[str, str] = Recent(settings.audiences_max, str)
         for key, appeal_id in ({} if state is None else state.latest).items():
@@ -130,6 +133,7 @@ class Community:
         if state is not None:
             self.model.restore(state.retention)
             self.completion.restore(state.completion)
+            self.surge.restore(state.surge)
 
     def apply(self, message: Opened | Checkpoint) -> None:
         """Learn from a message, which must not be earlier than the last."""
@@ -207,6 +211,9 @@ class Community:
         del self.asks[ask.appeal.appeal_id]
         forecast = self.model.forecast_one(ask.features(1.0))
         self._say_estimate(ask, "final", message.time_ms, forecast)
+        kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
+        if message.responses >= self.surge.responses_min:
+            self.surge.learn_one(kind, message.slots, self.completion.density(kind, time_ms))
         repeat, value = ask.kind_repeat, message.value_micros
         self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value)
         self.series.close(ask.appeal, ask.responses, message.exits, value)
@@ -250,6 +257,7 @@ class Community:
             "retention": self.model.summary(),
             "fit": self.fit.summary(),
             "completion": self._curves(),
+            "surge": self._surges(),
             "by_repeat": self.tally.summary(self.settings.exit_price),
             "forgotten": self.exposure.forgotten(),
         }
@@ -269,6 +277,15 @@ class Community:
             for kind, curve in curves.items()
         }
 
+    def _surges(self) -> dict[str, dict[str, float]]:
+        """Return, by kind, the share of responses that earlier ones set off."""
+        known = {kind: self.surge.ratio(kind) for kind in sorted(self.surge.kinds)}
+        return {
+            kind: dict(zip(("branching_ratio", "low", "high"), ratio, strict=True))
+            for kind, ratio in known.items()
+            if ratio is not None
+        }
+
     def state(self) -> CommunityState:
         """Return everything learned as plain data."""
         return CommunityState(
@@ -279,6 +296,7 @@ class Community:
             level_week=self._level_week,
             retention=self.model.state(),
             completion=self.completion.state(),
+            surge=self.surge.state(),
             tally=self.tally.kinds,
             series=self.series.state(),
             fit=self.fit.state(),
