@@ -74,8 +74,8 @@ def compare_models(
     table = listener.table()
     first = _split(table)
     comparison = Comparison(
-        appeals=len(table),
-        later=len(table) - first,
+        appeals=table.appeals,
+        later=table.appeals - first,
         clustered_by=table.clustered_by,
         log_scores=_log_scores(table, first, on_fit),
         curves={axis: curves_of(table, listener, axis) for axis in _axes(table)},
@@ -86,7 +86,7 @@ def compare_models(
 
 def _split(table: LearnedTable) -> int:
     """Return the number of the first appeal of the later part; what was learned at once stays."""
-    first = int(len(table) * TRAINING_SHARE)
+    first = int(table.appeals * TRAINING_SHARE)
     return int(np.searchsorted(table.time_days, table.time_days[first], side="left")) or first
 
 

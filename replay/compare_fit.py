@@ -69,7 +69,7 @@ def batch_log_scores(
     Log scores of the appeals from `first` on, shape (appeals - first,).
     """
     columns = columns_of(table)
-    cuts = np.linspace(first, len(table), refits + 1).astype(np.int64)
+    cuts = np.linspace(first, table.appeals, refits + 1).astype(np.int64)
     scores = []
     chosen = _choose(columns, table, first)
     for step, (start, end) in enumerate(zip(cuts, cuts[1:], strict=False)):

@@ -50,8 +50,9 @@ class LearnedTable(NamedTuple):
     clustered_by: str
     log_scores: dict[str, Floats]
 
-    def __len__(self) -> int:
-        """Return how many appeals."""
+    @property
+    def appeals(self) -> int:
+        """How many."""
         return len(self.time_days)
 
 
