@@ -6,7 +6,7 @@ learned from (the series' own evidence). It is said when it differs from the las
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Any
 
 import msgspec
@@ -29,7 +29,8 @@ WEEK_MS = 7 * DAY_MS
 LIVE_MS = 182 * DAY_MS
 RESTED_STOCK = 0.125  # three half-lives
 DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
-NORMAL_95 = 1.6448536269514722
+# Appealers differ at least by this much, natural log, until many have shown that they do not.
+BASELINE_SD_MIN = 0.3
 E_VALUE_MAX = 1e300
 
 
@@ -113,7 +114,7 @@ class SeriesBook:
         if series is None or evidence is None:
             return
         log_mean, _, sd = self._model.first_appeal_expectation(x)
-        _, low, high = self._model.level_now(x["time_days"])
+        level_sd = self._model.level_sd
         stocks = x["kind_stock"][HALF_LIFE_NODES]
         if stocks[1] < RESTED_STOCK and evidence.appeals > 1:
             evidence.restart()
@@ -121,11 +122,11 @@ class SeriesBook:
             time_days=x["time_days"],
             responses=responses,
             expected_first=max(exp(log_mean), 1e-9),
-            baseline_sd=sd,
+            baseline_sd=max(level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
             stocks=stocks,
             repeat=x["repeat"],
-            expectation_sd=log(high / low) / (2.0 * NORMAL_95),
+            expectation_sd=sqrt(max(0.0, sd * sd - level_sd * level_sd)),
             log_retention=log(forecast.retention),
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
@@ -224,7 +225,13 @@ class SeriesBook:
     ) -> Standing:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
         around = self._surroundings
-        return standing_of(self._model, series, asked, around, cannot_tell, spoken_as)
+        standing = standing_of(self._model, series, asked, around, cannot_tell, spoken_as)
+        if not (series.worn or series.rising):
+            return standing
+        evidence = self._evidence[f"{series.appealer}\x1f{series.kind}"]
+        stocks = asked.x["kind_stock"][HALF_LIFE_NODES]
+        own = evidence.retention(stocks, asked.x["repeat"], log(asked.forecast.retention))
+        return standing._replace(own_estimate=own)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
         again = ruling.ask_again
