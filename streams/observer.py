@@ -38,6 +38,9 @@ COUNTED = ("appeals", "responses", "exits", "ticks", "redelivered")
 LATE_APPEALS = 200
 # So long after the watch on the model's fit has struck, the flag stays up, in event time.
 DRIFT_MS = 14 * 86_400_000
+# An appeal is far below if even the most now thought possible is less than half of the least thought
+# possible before: one in 200 by chance where counts are uneven (phi 5), one in 1000 at phi 10.
+FAR_BELOW = 0.5
 BEYOND_TIME_MS = 1 << 50
 # Three numbers of a series, about 250 B: 25 MB.
 SERIES_SUMS_MAX = 100_000
@@ -174,7 +177,7 @@ class Observer:
         if outlook is None:
             return
         if fact.stage == "early":
-            outlook.low = fact.expected_high < outlook.expected_low
+            outlook.low = fact.expected_high < FAR_BELOW * outlook.expected_low
             return
         del outlooks[fact.appeal_id]
         if outlook.series is not None:
