@@ -62,6 +62,12 @@ class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ssl_keyfile: str = ""
     ssl_password: str = ""
 
+    def __repr__(self) -> str:
+        """Show everything but secrets, so that neither logs nor traces hold them."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown |= {name: "***" for name in SECRETS if shown[name]}
+        return f"KafkaConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @property
     def input_topics(self) -> list[str]:
         """Return the topics that events are read from, each once."""

@@ -192,7 +192,9 @@ class Live:
             await consumer.stop()
 
     def place(self, topic: str, partition: int) -> int | None:
-        """Return the offset from which a partition is to be read, None if it is not owned."""
+        """Return the offset from which a partition is to be read, None if it is not owned (yet)."""
+        if not self.ready:
+            return None
         kind = "learner" if topic == self._messages else "collector"
         station = self.stations.get((kind, partition))
         return None if station is None else station.next_offset(topic)
@@ -325,7 +327,9 @@ class Live:
                     self.telemetry.learner(progress)
 
     def progress(self) -> list[CollectorProgress | LearnerProgress]:
-        """Return how every unit stands."""
+        """Return how every unit stands; nothing while it is being settled who owns which."""
+        if not self.ready:
+            return []
         return [
             self._progress(kind, number, station)
             for (kind, number), station in sorted(self.stations.items())

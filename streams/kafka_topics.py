@@ -11,7 +11,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from streams.kafka_config import KafkaConfig, client_options
 from streams.settings import ConfigError
 
-__all__ = ["Layout", "make_topics", "partitions_of"]
+__all__ = ["Layout", "make_topics", "partition_count"]
 
 Layout = tuple[int, int]
 
@@ -42,12 +42,12 @@ async def make_topics(config: KafkaConfig) -> Layout:
     try:
         for name in config.input_topics:
             await _make(admin, config, name, config.partitions, _APPENDED)
-        inputs = {name: await partitions_of(admin, name) for name in config.input_topics}
+        inputs = {name: await _partitions_of(admin, name) for name in config.input_topics}
         if len(set(inputs.values())) > 1:
             raise ConfigError(f"[kafka] topics: expected as many partitions in each, got {inputs}")
         partitions = min(inputs.values())
         await _make(admin, config, config.topic("messages"), config.learners, {})
-        learners = await partitions_of(admin, config.topic("messages"))
+        learners = await _partitions_of(admin, config.topic("messages"))
         for name, count, options in _own(partitions, learners):
             await _make(admin, config, config.topic(name), count, options)
         return partitions, learners
@@ -79,7 +79,25 @@ async def _make(
             raise ConfigError(f"[kafka] topic {name}: cannot be made: {entry[2] or error.__name__}")
 
 
-async def partitions_of(admin: AIOKafkaAdminClient, name: str) -> int:
+async def partition_count(config: KafkaConfig, name: str) -> int:
+    """Return how many partitions a topic has.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    """
+    admin = AIOKafkaAdminClient(**client_options(config))
+    await admin.start()
+    try:
+        if name not in await admin.list_topics():
+            raise ConfigError(f"[kafka] topic {name}: expected it to be there, it is not")
+        return await _partitions_of(admin, name)
+    finally:
+        await admin.close()
+
+
+async def _partitions_of(admin: AIOKafkaAdminClient, name: str) -> int:
     """Return how many partitions a topic has, waiting until it is there to be written to."""
     for _ in range(_WAITS_MAX):
         (topic,) = await admin.describe_topics([name])

@@ -10,17 +10,25 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka_broker import Broker, _free_ports
 
+from replay.driver import replay
+from replay.output import Output
+from replay.reader import read_lines
 from replay.send import send
-from streams.kafka_config import KafkaConfig
+from replay.simulate import write_simulation
+from streams.codec import decode_event
+from streams.kafka_config import KafkaConfig, client_options
+from streams.kafka_topics import partition_count
 from streams.kafka_wire import SEQUENCE_HEADER
+from streams.pipeline import Pipeline
 from streams.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -86,7 +94,7 @@ class Worker:
         """Return /status, empty while there is none."""
         return json.loads(self.get("/status")[1] or '{"ready": false, "units": []}')
 
-    def wait_ready(self, seconds: float = 60.0) -> float:
+    def wait_ready(self, seconds: float = 180.0) -> float:
         """Wait until it has its partitions; return how long that took, in seconds."""
         started_s = time.monotonic()
         while time.monotonic() - started_s < seconds:
@@ -109,6 +117,41 @@ class Worker:
         return code, time.monotonic() - started_s
 
 
+class World(NamedTuple):
+    """Events as lines in order of time, and the facts a replay makes of them, by topic."""
+
+    lines: list[bytes]
+    times_ms: list[int]
+    facts: dict[str, list[bytes]]
+
+    def total(self) -> int:
+        """Return how many facts there are."""
+        return sum(len(lines) for lines in self.facts.values())
+
+
+# A day of lateness in a stream of half a year: shuffling within it mixes some thousand events.
+SETTINGS = Settings(allowed_lateness_ms=12 * 3_600_000)
+
+
+def make_world(folder: Path, appeals: int) -> World:
+    """Simulate `mixed`, give every response an id (so that one sent twice is known), replay it."""
+    events = write_simulation("mixed", 3, appeals, folder / "world").events
+    lines = [_with_id(number, line) for number, line in enumerate(events.read_bytes().splitlines())]
+    file = folder / "events.jsonl"
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    with Output(folder / "out") as output:
+        replay(Pipeline(SETTINGS), {str(file): read_lines(str(file))}, output)
+    facts = {
+        name: (folder / "out" / f"{name}.jsonl").read_bytes().splitlines()
+        for name in ("verdicts", "estimates", "level")
+    }
+    return World(lines, [decode_event(line).time_ms for line in lines], facts)
+
+
+def _with_id(number: int, line: bytes) -> bytes:
+    return line if b'"appeal",' in line[:17] else b'{"response_id":%d,' % number + line[1:]
+
+
 def shuffled(
     lines: Iterable[bytes], times_ms: list[int], lateness_ms: int, seed: int
 ) -> list[bytes]:
@@ -125,18 +168,19 @@ def publish(config: KafkaConfig, lines: Iterable[bytes], **options: Any) -> None
 
 def records(config: KafkaConfig, topic: str) -> dict[int, list[Any]]:
     """Return all records of a topic, by partition."""
-    return asyncio.run(_records(config.bootstrap_servers, topic))
+    return asyncio.run(_records(config, topic))
 
 
-async def _records(address: str, topic: str) -> dict[int, list[Any]]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, enable_auto_commit=False)
+async def _records(config: KafkaConfig, topic: str) -> dict[int, list[Any]]:
+    consumer = AIOKafkaConsumer(**client_options(config), enable_auto_commit=False)
     await consumer.start()
     try:
-        partitions = await _partitions(consumer, topic)
-        places = [TopicPartition(topic, number) for number in sorted(partitions)]
+        partitions = await partition_count(config, topic)
+        places = [TopicPartition(topic, number) for number in range(partitions)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
+        for place, start in (await consumer.beginning_offsets(places)).items():
+            consumer.seek(place, start)
         read: dict[int, list[Any]] = {place.partition: [] for place in places}
         while [p for p in places if await consumer.position(p) < ends[p]]:
             for place, batch in (await consumer.getmany(timeout_ms=500)).items():
@@ -144,12 +188,6 @@ async def _records(address: str, topic: str) -> dict[int, list[Any]]:
         return read
     finally:
         await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    await consumer._client.force_metadata_update()
-    cluster = await consumer._client.fetch_all_metadata()
-    return set(cluster.partitions_for_topic(topic) or ())
 
 
 def facts(config: KafkaConfig, name: str) -> tuple[list[bytes], int]:
@@ -168,6 +206,11 @@ def facts(config: KafkaConfig, name: str) -> tuple[list[bytes], int]:
             else:
                 repeated += 1
     return said, repeated
+
+
+def said(config: KafkaConfig) -> int:
+    """Return how many facts have been written, each counted once."""
+    return sum(len(facts(config, name)[0]) for name in ("verdicts", "estimates", "level"))
 
 
 def wait_until(condition: Any, seconds: float, what: str) -> None:
