@@ -95,6 +95,10 @@ class Level:
         before = log_normal_density(0.0, JUMP_SD**2)
         return log(JUMP_CHANCE / (1.0 - JUMP_CHANCE)) + before - nothing
 
+    def jump_chance(self, coefficients: Coefficients) -> float:
+        """Return the posterior probability that the level jumped when its latest slot began."""
+        return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, self.log_jump_odds(coefficients)))))
+
     def advance(self, time_days: float, coefficients: Coefficients, effects: Effects) -> None:
         """Begin a new slot if it is time for one; called before an appeal put at `time_days` is
         learned.
@@ -173,7 +177,7 @@ class Level:
         jump_variance = float(coefficients.covariance[self.jump, self.jump])
         if jump_variance <= 0.0:
             return mean, variance
-        share = 1.0 / (1.0 + exp(-max(-50.0, min(50.0, self.log_jump_odds(coefficients)))))
+        share = self.jump_chance(coefficients)
         gain = float(across[self.jump]) / jump_variance
         shift = -gain * float(coefficients.mean[self.jump])  # of the mean, had there been no jump
         still = variance - gain * float(across[self.jump])

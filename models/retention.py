@@ -1,39 +1,30 @@
 """The pooled retention model: a negative binomial filter over all appeals of a community.
 
-Responses y of an appeal with exposure E are negative binomial with log mean
+Responses of an appeal with exposure E are negative binomial with log mean
 
-    eta = log E + intercept + kind + attributes + weekday + level(t) + u_level + log retention, log
-    retention = -(1 + u_wear) exp(moderators) sum over axes of (wear_axis + deviation_kind,axis)
-    S_axis(half-life_axis),
+    eta = log E + intercept + kind + attributes + weekday + level(t) + u_level + log retention,
+    log retention = -(1 + u_wear) exp(moderators) wear-out,
+    wear-out = sum over axes of (wear_axis + deviation_kind,axis) S_axis(half-life_axis) + steps,
 
-(STATISTICS section 7.2; the log-linear adstock response is Broadbent 1979, random effects as in
-Breslow & Clayton 1993, "Approximate inference in generalized linear mixed models", JASA 88(421)).
-All coefficients, log half-lives included, are one Gaussian state; each unit's (u_level, u_wear) is
-Gaussian given that state (models.effects). An appeal is linearised at the current mean (the
-extended Kalman filter: Jazwinski 1970, "Stochastic processes and filtering theory", section 8.3),
-its count turned into a Gaussian pseudo-observation by moment matching (models.gaussian), and the
-state updated by it exactly.
+log-linear in the adstocks S (Broadbent 1979; see models.stock), the steps being places of the kind
+axis at which wear-out may jump, and the unit's effects u random (Breslow & Clayton 1993,
+"Approximate inference in generalized linear mixed models", JASA 88(421)). All coefficients, log
+half-lives included, are one Gaussian state; each unit's effects are Gaussian given that state
+(models.effects). An appeal is linearised at the current mean (models.joint), its count turned into
+a Gaussian observation of eta by moment matching (models.gaussian), and the state updated exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, log, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from models.design import (
-    AXES,
-    GROUP_SDS,
-    LOG_HALF_LIVES,
-    Appeal,
-    Layout,
-    read_appeal,
-    stock_at,
-)
+from models.design import Appeal, read_appeal
 from models.dispersion import GridPosterior
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
@@ -45,6 +36,8 @@ from models.gaussian import (
     tilt,
     tilted_nodes,
 )
+from models.joint import U_LEVEL, U_WEAR, Belief, Joint, linearise
+from models.layout import Layout
 from models.level import Level
 from models.retention_summary import summarise
 
@@ -53,52 +46,18 @@ __all__ = ["PooledRetention"]
 Floats = NDArray[np.float64]
 
 STATE_VERSION = 1
-# While learning, units are held to differ this much, more than they do: units that appeal often are
-# better than others, and a level drawn to the mean would make that out to be weaker wear-out.
+# While learning, units are held to differ this much in level, more than they do: units that appeal
+# often are better than others, and a level drawn to the mean would make that out to be weaker
+# wear-out.
 LEARNING_LEVEL_SD = 1.0
-SIZES: list[float] = [0.5 * 1.15**i for i in range(50)]  # dispersion phi, .5 to 471
+SIZES: list[float] = [0.5 * 1.2**i for i in range(38)]  # dispersion phi, .5 to 425
 LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
 WEAR_SDS: list[float] = [0.05 * 1.3**i for i in range(12)]
 SD_APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
 SD_WEAR_MIN = 0.1  # log retention below which a repeat says nothing about how wear-out differs
-SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, in a unit's linearisation
-MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
 # not a random sample).
 FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
-ETA, RETENTION, U_LEVEL, U_WEAR, JUMP = range(5)  # rows of the joint belief about one appeal
-
-
-class _Joint(NamedTuple):
-    """The Gaussian belief about one appeal: log mean, log retention, its unit's effects, the latest
-    jump.
-
-    mean : shape (5,); covariance : (5, 5), both under the wide priors used for learning.
-    rows : (5, capacity), each quantity's dependence on the coefficients, the unit's effects
-        integrated out.
-    spread : (5, capacity), rows times the coefficients' covariance.
-    slope : what u_wear adds to log retention per unit.
-    """
-
-    mean: Floats
-    covariance: Floats
-    rows: Floats
-    spread: Floats
-    slope: float
-    open_variance: float
-    prior_sds: Floats
-
-
-class _Belief(NamedTuple):
-    """Mean and variance of log mean and log retention under the priors used for prediction, and
-    their covariance.
-    """
-
-    eta: float
-    eta_variance: float
-    retention: float
-    retention_variance: float
-    covariance: float
 
 
 class PooledRetention(base.Regressor):
@@ -147,7 +106,7 @@ class PooledRetention(base.Regressor):
         self._size = _grid(SIZES, 10.0, 1.5, forgetting)
         self._level_sd = _grid(LEVEL_SDS, 0.5, 0.7, forgetting)
         self._wear_sd = _grid(WEAR_SDS, 0.2, 0.7, forgetting)
-        self._first_audience: dict[str, str] = {}
+        self._first_unit: dict[str, str] = {}
         self._kind_span: dict[str, list[float]] = {}
         self._log_gap_sum = 0.0
         self._gaps = 0
@@ -165,14 +124,13 @@ class PooledRetention(base.Regressor):
         """
         if not 0.0 <= y < float("inf"):
             raise ValueError(f"responses: expected a finite number >= 0, got {y!r}")
-        appeal = read_appeal(x)
-        self._joint(appeal, BLANK)  # refuses what is not finite before anything is touched
+        appeal = read_appeal(x, self.layout.log_half_lives)
         self._make_room(appeal)
         self._level.advance(appeal.time_days, self._coefficients, self._effects)
         self._notice_gaps(appeal)
-        row = self._effects.touch(appeal.unit, appeal.time_days)
-        joint = self._joint(appeal, row)
-        self._learn_count(joint, y, row)
+        unit = self._effects.touch(appeal.unit, appeal.time_days)
+        self._learn_count(self._linearise(appeal, unit), y, unit)
+        self.layout.notice(appeal)
         self.learned += 1
 
     def predict_one(self, x: Mapping[Any, Any]) -> float:
@@ -246,24 +204,11 @@ class PooledRetention(base.Regressor):
         baseline_mean, baseline_sd : of the log level of an appealer of whom nothing is known, the
             uncertainty of `log_mean` included.
         """
-        appeal = read_appeal(x)
-        joint = self._joint(appeal._replace(stocks=(None, None, appeal.stocks[2])), BLANK)
-        belief = self._predictive(joint)
+        appeal = read_appeal(x, self.layout.log_half_lives)
+        nothing = (0.0, 0.0)
+        alone = appeal._replace(stocks=[nothing, nothing, appeal.stocks[2]])
+        belief = self._predictive(self._linearise(alone, BLANK))
         return belief.eta, 0.0, sqrt(belief.eta_variance)
-
-    def wear_strength(self, appeal: Appeal) -> float:
-        """Return by what factor this appealer, with these moderators, wears out faster than others."""
-        row = self._effects.find(appeal.unit)
-        u_wear = (
-            self._effects.mean[row][1] + self._effects.loading[row][1] @ self._coefficients.mean
-        )
-        share = min(max(1.0 + float(u_wear), SHARE_MIN), SHARE_MAX)
-        return share * exp(self._moderation(appeal))
-
-    def wear_strength_sd(self, appeal: Appeal) -> float:
-        """Return the sd of that factor's part which is the appealer's own."""
-        row = self._effects.find(appeal.unit)
-        return sqrt(float(self._effects.covariance[row][1, 1]))
 
     @property
     def size(self) -> float:
@@ -315,148 +260,38 @@ class PooledRetention(base.Regressor):
 
     # How it is done.
 
-    def _believe(self, x: Mapping[Any, Any]) -> _Belief:
-        appeal = read_appeal(x)
-        return self._predictive(self._joint(appeal, self._effects.find(appeal.unit)))
+    def _believe(self, x: Mapping[Any, Any]) -> Belief:
+        appeal = read_appeal(x, self.layout.log_half_lives)
+        return self._predictive(self._linearise(appeal, self._effects.find(appeal.unit)))
+
+    def _linearise(self, appeal: Appeal, unit: int) -> Joint:
+        return linearise(appeal, unit, self.layout, self._level, self._effects)
+
+    def _predictive(self, joint: Joint) -> Belief:
+        chance = self._level.jump_chance(self._coefficients)
+        return joint.believe(self.level_sd, self.wear_sd, chance)
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
-        layout = self.layout
-        layout.make_kind(appeal.kind)
-        layout.notice_stocks(self._stocks(appeal))
-        for name, _ in appeal.attributes:
-            layout.make_attribute(name)
-        first = self._first_audience.setdefault(appeal.appealer, appeal.unit)
-        if first != appeal.unit:
-            layout.make("group", appeal.appealer, GROUP_SDS)
-        elif len(self._first_audience) > self.units_max:
-            del self._first_audience[next(iter(self._first_audience))]
+        first = self._first_unit.setdefault(appeal.appealer, appeal.unit)
+        if len(self._first_unit) > self.units_max:
+            del self._first_unit[next(iter(self._first_unit))]
+        self.layout.make_room(appeal, several_audiences=first != appeal.unit)
         self._effects.fit(self._coefficients.capacity)
 
     def _notice_gaps(self, appeal: Appeal) -> None:
-        row = self._effects.find(appeal.unit)
-        gap_days = appeal.time_days - float(self._effects.last_days[row])
-        if row != BLANK and gap_days > 0.0:
+        """Keep what is typical of the time between appeals, for the summary."""
+        unit = self._effects.find(appeal.unit)
+        gap_days = appeal.time_days - float(self._effects.last_days[unit])
+        if unit != BLANK and gap_days > 0.0:
             self._log_gap_sum += log(gap_days)
             self._gaps += 1
-        if self.layout.find("kind", appeal.kind) == self.layout.own_place("kind", appeal.kind):
+        if appeal.kind in self.layout.at["kind"]:
             span = self._kind_span.setdefault(appeal.kind, [0, appeal.time_days, 0.0])
             span[0] += 1
             span[2] = appeal.time_days
 
-    def _stocks(self, appeal: Appeal) -> list[float]:
-        """Return the stocks felt on each axis at the half-lives believed in."""
-        at = self.layout.half_life
-        half_lives = self._coefficients.mean[at : at + 3].tolist()
-        return [
-            stock_at(stocks, half_life, name)[0]
-            for stocks, half_life, name in zip(appeal.stocks, half_lives, AXES, strict=True)
-        ]
-
-    def _joint(self, appeal: Appeal, row: int) -> _Joint:
-        """Linearise an appeal at the current mean."""
-        mean, effects = self._coefficients.mean, self._effects
-        loading = effects.loading[row]
-        rows = np.zeros((5, len(mean)))
-        open_variance = self._fill_first(appeal, rows[ETA])
-        u = effects.mean[row] + loading @ mean
-        log_first = float(rows[ETA] @ mean) + appeal.log_exposure + float(u[0])
-        share = min(max(1.0 + float(u[1]), SHARE_MIN), SHARE_MAX)
-        log_retention, slope = self._fill_wear(appeal, share, rows[RETENTION])
-        rows[RETENTION] += slope * loading[1]
-        rows[ETA] += rows[RETENTION] + loading[0]
-        rows[U_LEVEL:JUMP] = loading
-        rows[JUMP, self._level.jump] = 1.0
-        own = np.array([[1.0, slope], [0.0, slope], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-        spread = rows @ self._coefficients.covariance
-        covariance = spread @ rows.T + own @ effects.covariance[row] @ own.T
-        jump = float(mean[self._level.jump])
-        means = np.array([log_first + log_retention, log_retention, u[0], u[1], jump])
-        return _Joint(means, covariance, rows, spread, slope, open_variance, effects.prior_sds[row])
-
-    def _fill_first(self, appeal: Appeal, row: Floats) -> float:
-        """Write what a first appeal's log mean depends on; return the variance the level leaves
-        open.
-        """
-        layout = self.layout
-        row[layout.intercept] = 1.0
-        row[layout.weekday + int(appeal.time_days) % 7] = 1.0
-        entries, open_variance = self._level.entries(appeal.time_days)
-        for index, weight in entries:
-            row[index] = weight
-        kind = layout.find("kind", appeal.kind)
-        if kind is not None:
-            row[kind] = 1.0
-        for name, value in appeal.attributes:
-            at = layout.find("attribute", name)
-            if at is not None:
-                row[at] += value
-        group = layout.find("group", appeal.appealer)
-        if group is not None and self._first_audience.get(appeal.appealer) is not None:
-            row[group] = 1.0
-        return open_variance
-
-    def _fill_wear(self, appeal: Appeal, share: float, row: Floats) -> tuple[float, float]:
-        """Write what log retention depends on; return it, and what it gains per unit of the unit's
-        u_wear.
-        """
-        layout, mean = self.layout, self._coefficients.mean
-        kind = layout.find("kind", appeal.kind)
-        strength = exp(self._moderation(appeal))
-        wear = 0.0
-        for axis, stocks in enumerate(appeal.stocks):
-            if stocks is None:
-                continue
-            stock, rise = stock_at(stocks, float(mean[layout.half_life + axis]), AXES[axis])
-            rate = float(mean[layout.wear + axis])
-            if kind is not None:
-                rate += float(mean[kind + 1 + axis])
-                row[kind + 1 + axis] = -share * strength * stock
-            row[layout.wear + axis] = -share * strength * stock
-            row[layout.half_life + axis] = -share * strength * rate * rise
-            wear += rate * stock
-        slope = -strength * wear
-        for name, value in appeal.attributes:
-            at = layout.find("attribute", name)
-            if at is not None:
-                row[at + 1] += share * slope * value
-        return share * slope, slope
-
-    def _moderation(self, appeal: Appeal) -> float:
-        """Return the log of the factor that moderators put on wear-out."""
-        total = 0.0
-        for name, value in appeal.attributes:
-            at = self.layout.find("attribute", name)
-            if at is not None:
-                total += value * float(self._coefficients.mean[at + 1])
-        return min(max(total, -MODERATION_MAX), MODERATION_MAX)
-
-    def _predictive(self, joint: _Joint) -> _Belief:
-        """Return the belief under the priors used for prediction: units as alike as they are, a
-        jump only if likely.
-        """
-        mean, covariance = joint.mean.copy(), joint.covariance.copy()
-        learned = (self._level_sd.mean, self._wear_sd.mean)
-        for index, sd, prior_sd in zip((U_LEVEL, U_WEAR), learned, joint.prior_sds, strict=True):
-            _exchange_prior(mean, covariance, index, float(prior_sd), sd)
-        odds = self._level.log_jump_odds(self._coefficients)
-        share = 1.0 / (1.0 + exp(-max(-50.0, min(50.0, odds))))
-        still_mean, still = mean.copy(), covariance.copy()
-        if covariance[JUMP, JUMP] > 0.0:
-            _condition(still_mean, still, JUMP, 0.0)
-        shift = mean - still_mean
-        mixed = still_mean + share * shift
-        spread = (1.0 - share) * still + share * covariance
-        spread += share * (1.0 - share) * np.outer(shift, shift)
-        return _Belief(
-            float(mixed[ETA]),
-            float(spread[ETA, ETA]) + joint.open_variance,
-            float(mixed[RETENTION]),
-            float(spread[RETENTION, RETENTION]),
-            float(spread[ETA, RETENTION]),
-        )
-
-    def _learn_count(self, joint: _Joint, y: float, row: int) -> None:
+    def _learn_count(self, joint: Joint, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
         belief = self._predictive(joint)
         self._learn_size(belief, y)
@@ -466,67 +301,33 @@ class PooledRetention(base.Regressor):
             return
         seen = (mean / variance - belief.eta / belief.eta_variance) / precision
         noise = 1.0 / precision + joint.open_variance
-        self._learn_sds(joint, seen, noise, int(self._effects.appeals[row]))
-        self._update(joint, seen, noise, row)
+        self._learn_sds(joint, seen, noise, int(self._effects.appeals[unit]))
+        self._update(joint, seen, noise, unit)
 
-    def _learn_size(self, belief: _Belief, y: float) -> None:
+    def _learn_size(self, belief: Belief, y: float) -> None:
         """Learn how counts scatter from how well each value of phi foretold this one."""
         factor = exp(min(belief.eta_variance, 50.0))
         matched = 1.0 / np.maximum((1.0 + 1.0 / self._size.values) * factor - 1.0, 1e-12)
         self._size.learn(log_probability(y, belief.eta, belief.eta_variance, matched))
 
-    def _learn_sds(self, joint: _Joint, seen: float, noise: float, appeals: int) -> None:
-        """Learn how much units differ: in level from their first appeals, in wear-out from repeats."""
-        sds = (self._level_sd.mean, self._wear_sd.mean)
+    def _learn_sds(self, joint: Joint, seen: float, noise: float, appeals: int) -> None:
+        """Learn how much units differ: in level by their first appeals, in wear-out by repeats."""
+        level_sd, wear_sd = self._level_sd, self._wear_sd
         if appeals <= SD_APPEALS_MAX:
-            self._learn_sd(self._level_sd, joint, U_LEVEL, sds[1], seen, noise)
+            level_sd.learn(
+                joint.log_fit_of_sds(U_LEVEL, wear_sd.mean, level_sd.values, seen, noise)
+            )
         if abs(joint.slope) > SD_WEAR_MIN and appeals > 1:
-            self._learn_sd(self._wear_sd, joint, U_WEAR, sds[0], seen, noise)
-            self._effects.expect((LEARNING_LEVEL_SD, self._wear_sd.mean))
+            wear_sd.learn(joint.log_fit_of_sds(U_WEAR, level_sd.mean, wear_sd.values, seen, noise))
+            self._effects.expect((LEARNING_LEVEL_SD, wear_sd.mean))
 
-    def _learn_sd(
-        self,
-        posterior: GridPosterior,
-        joint: _Joint,
-        index: int,
-        other_sd: float,
-        seen: float,
-        noise: float,
-    ) -> None:
-        """Compare the sds units may have in one effect by how well each foretold the log mean."""
-        mean, covariance = joint.mean.copy(), joint.covariance.copy()
-        other = U_WEAR + U_LEVEL - index
-        _exchange_prior(mean, covariance, other, float(joint.prior_sds[other - U_LEVEL]), other_sd)
-        prior_variance = float(joint.prior_sds[index - U_LEVEL]) ** 2
-        # As in _exchange_prior, for all sds at once.
-        precision = posterior.values**-2 - 1.0 / prior_variance
-        across = float(covariance[ETA, index])
-        own = min(float(covariance[index, index]), prior_variance)
-        gain = across * precision / (1.0 + own * precision)
-        surprise = seen - mean[ETA] + gain * mean[index]
-        variances = covariance[ETA, ETA] - gain * across + noise
-        posterior.learn(-0.5 * (np.log(variances) + surprise * surprise / variances))
-
-    def _update(self, joint: _Joint, seen: float, noise: float, row: int) -> None:
+    def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
-        innovation = seen - float(joint.mean[ETA])
-        coefficients, effects = self._coefficients, self._effects
-        row_eta, spread = joint.rows[ETA], joint.spread[ETA]
-        from_state = innovation + float(row_eta @ coefficients.mean)
-        total = float(joint.covariance[ETA, ETA]) + noise
-        coefficients.mean += spread * (innovation / total)
-        coefficients.covariance -= np.outer(spread, spread / total)
-        self._keep_half_lives_on_grid()
-        own = effects.covariance[row] @ np.array([1.0, joint.slope])
-        gain = own / (float(own[0] + joint.slope * own[1]) + noise)
-        effects.mean[row] += gain * from_state
-        effects.loading[row] -= np.outer(gain, row_eta)
-        effects.covariance[row] -= np.outer(own, gain)
-
-    def _keep_half_lives_on_grid(self) -> None:
-        at = self.layout.half_life
-        half_lives = self._coefficients.mean[at : at + 3]
-        np.clip(half_lives, LOG_HALF_LIVES[0], LOG_HALF_LIVES[-1], out=half_lives)
+        innovation = seen - joint.mean[0]
+        from_state = innovation + float(joint.row @ self._coefficients.mean)
+        self._coefficients.update(joint.spread, innovation, joint.covariance[0][0] + noise)
+        self.layout.keep_half_lives_on_grid()
+        self._effects.update(unit, joint.row, joint.slope, from_state, noise)
 
     # State.
 
@@ -540,7 +341,7 @@ class PooledRetention(base.Regressor):
             "size": self._size.state(),
             "level_sd": self._level_sd.state(),
             "wear_sd": self._wear_sd.state(),
-            "first_audience": list(self._first_audience.items()),
+            "first_unit": list(self._first_unit.items()),
             "kind_span": [[kind, *span] for kind, span in self._kind_span.items()],
             "gaps": [self._log_gap_sum, self._gaps],
             "learned": self.learned,
@@ -553,7 +354,7 @@ class PooledRetention(base.Regressor):
         self.layout.restore(state["layout"])
         for name in ("level", "effects", "size", "level_sd", "wear_sd"):
             getattr(self, f"_{name}").restore(state[name])
-        self._first_audience = {k: v for k, v in state["first_audience"]}
+        self._first_unit = {k: v for k, v in state["first_unit"]}
         self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}
         self._log_gap_sum, self._gaps = state["gaps"]
         self.learned = state["learned"]
@@ -563,30 +364,6 @@ def _grid(values: list[float], centre: float, log_sd: float, forgetting: float) 
     """Return a posterior with a log-normal prior."""
     log_prior = [-0.5 * (log(v / centre) / log_sd) ** 2 for v in values]
     return GridPosterior(values, log_prior, forgetting)
-
-
-def _condition(mean: Floats, covariance: Floats, index: int, variance: float) -> None:
-    """Learn that the entry at `index` has been seen as 0 with that error variance."""
-    column = covariance[index].copy()
-    total = column[index] + variance
-    mean -= column * (mean[index] / total)
-    covariance -= np.outer(column, column / total)
-
-
-def _exchange_prior(
-    mean: Floats, covariance: Floats, index: int, prior_sd: float, sd: float
-) -> None:
-    """Believe what would be believed had the effect at `index` had the prior N(0, sd^2) instead.
-
-    It is one more observation, of 0 with the precision that was lacking (a negative one loosens).
-    What the effect's prior allowed is an upper limit of its variance, which stand-ins for forgotten
-    levels may exceed a little.
-    """
-    lacking = sd**-2 - prior_sd**-2
-    column = covariance[index].copy()
-    gain = lacking / (1.0 + min(float(column[index]), prior_sd**2) * lacking)
-    mean -= column * (mean[index] * gain)
-    covariance -= np.outer(column, column * gain)
 
 
 def _forecast(

@@ -7,8 +7,9 @@ from __future__ import annotations
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, Any
 
-from models.design import AXES, Layout
+from models.design import AXES
 from models.gaussian import NORMAL_95
+from models.layout import Layout
 
 if TYPE_CHECKING:
     from models.retention import PooledRetention
@@ -33,14 +34,14 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
     return {
         "appeals": model.learned,
         "wear_out": [
-            _wear_out(model, kind, axis) for kind in layout.names("kind") for axis in range(3)
+            _wear_out(model, kind, axis) for kind in layout.at["kind"] for axis in range(3)
         ],
         "half_life_days": {
             name: _interval_of_log(*_moments(layout, layout.half_life + axis))
             for axis, name in enumerate(AXES)
         },
         "typical_gap_days": model.typical_gap_days,
-        "moderators": [_moderator(layout, name) for name in layout.names("attribute")],
+        "moderators": [_moderator(layout, name) for name in layout.at["attribute"]],
         "dispersion": {
             "estimate": model.size,
             "low": model.dispersion_quantile(0.05),
@@ -55,7 +56,7 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
 def _wear_out(model: PooledRetention, kind: str, axis: int) -> dict[str, Any]:
     """Describe the wear-out of one kind on one axis: per appeal of stock, and by repeat."""
     layout = model.layout
-    at = layout.coefficients.start[f"kind:{kind}"] + 1 + axis
+    at = layout.at["kind"][kind] + 1 + axis
     entries = [layout.wear + axis, at]
     rate = float(layout.coefficients.mean[entries].sum())
     sd = sqrt(max(_variance(layout, entries, [1.0, 1.0]), 0.0))
@@ -86,7 +87,7 @@ def _retention(
 
 
 def _moderator(layout: Layout, name: str) -> dict[str, Any]:
-    at = layout.coefficients.start[f"attribute:{name}"]
+    at = layout.at["attribute"][name]
     return {
         "name": name,
         "level": _interval_of_log(*_moments(layout, at)),

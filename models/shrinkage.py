@@ -3,16 +3,16 @@
 Priors of coefficients that may well all be zero (wear-out on an axis, what kinds or moderators
 change about it) decide how fast the model learns that there is nothing to learn. So the sd of each
 sort's prior is learned: empirical Bayes (Efron & Morris 1973, "Stein's estimation rule and its
-competitors", JASA 68(341)) over a grid of sds. For a Gaussian posterior both steps are exact after
-the fact: dividing one Gaussian prior out and multiplying another in gives the evidence for the
-other, and is the same as seeing each coefficient as 0 with the variance that makes up the
-difference of the precisions (a negative one loosens).
+competitors", JASA 68(341)) over a grid of sds, the smallest of which stands for "nothing there".
+For a Gaussian posterior both steps are exact after the fact: dividing one Gaussian prior out and
+multiplying another in gives the evidence for the other, and is the same as seeing each coefficient
+as 0 with the variance that makes up the difference of the precisions (a negative one loosens).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from math import sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,82 +20,88 @@ from scipy.special import ndtr
 
 from models.coefficients import Coefficients
 
-__all__ = ["Shrinkage"]
+__all__ = ["Prior", "Shrinkage"]
 
 Floats = NDArray[np.float64]
 CHANGE_MIN = 0.05  # relative change of an sd that is worth exchanging the priors for
+# No sd falls below this share of the smallest on its grid: precisions must not drown each other.
+SD_SHARE_MIN = 0.1
+
+
+class Prior(NamedTuple):
+    """What is held of some coefficients before they are learned.
+
+    sds : the grid; the first stands for "nothing there". A grid of one is not learned.
+    start : the sd to begin with. none : how likely "nothing there" is; the others share the rest.
+    positive : how likely the sign is to be positive.
+    """
+
+    sds: tuple[float, ...]
+    start: float
+    none: float = 1.0
+    positive: float = 0.5
 
 
 class Shrinkage:
-    """The common prior N(0, sd^2) of some coefficients, its sd learned from them.
-
-    Parameters
-    ----------
-    sds : grid of sds, all held equally likely. start : the sd to begin with.
+    """Coefficients that share one prior N(0, sd^2), its sd learned from them.
 
     >>> belief = Coefficients()
-    >>> entries = [belief.add(f"c{i}", [0.0], [1.0]) for i in range(3)]
-    >>> for entry in entries:
+    >>> shrinkage = Shrinkage(Prior((0.01, 0.1, 1.0), start=1.0, none=0.3))
+    >>> shrinkage.entries = [belief.add(f"c{i}", [0.0], [1.0]) for i in range(3)]
+    >>> for entry in shrinkage.entries:
     ...     belief.condition(entry, 0.01, 0.0001)
-    >>> shrinkage = Shrinkage([0.01, 0.1, 1.0], start=1.0, none=0.3)
-    >>> shrinkage.entries = entries
     >>> shrinkage.learn(belief)
     >>> 0.005 < shrinkage.sd < 0.05
     True
     """
 
-    def __init__(self, sds: list[float], start: float, none: float, positive: float = 0.5) -> None:
-        self.positive = positive
-        rest = [(1.0 - none) / (len(sds) - 1)] * (len(sds) - 1)
-        self.log_prior: Floats = np.log([none, *rest])
-        self.variances: Floats = np.square(sds)
-        self.sd = start
+    def __init__(self, prior: Prior) -> None:
+        others = len(prior.sds) - 1
+        self.variances: Floats = np.square(prior.sds)
+        self.log_prior: Floats = np.log(
+            [prior.none] + [(1.0 - prior.none) / max(others, 1)] * others
+        )
+        self.positive = prior.positive
+        self.sd = prior.start
         self.entries: list[int] = []
         self.unit = 1.0  # what the grid is multiplied by
 
     def learn(self, belief: Coefficients) -> None:
         """Estimate the sd from what is believed now, and exchange the priors if it has changed."""
-        if not self.entries:
+        if not self.entries or len(self.variances) == 1:
             return
-        entries = np.asarray(self.entries)
-        own = belief.covariance[np.ix_(entries, entries)]
-        variances, axes = np.linalg.eigh(own)
-        variances = np.clip(variances, 1e-12 * self.sd**2, None)
-        along = axes.T @ belief.mean[entries]
-        self._exchange(belief, self._estimate(along, variances))
+        if len(self.entries) == 1:
+            entry = self.entries[0]
+            variances, along = belief.covariance[entry, entry, None], belief.mean[entry, None]
+        else:
+            entries = np.asarray(self.entries)
+            variances, axes = np.linalg.eigh(belief.covariance[entries[:, None], entries])
+            along = axes.T @ belief.mean[entries]
+        self._exchange(belief, self._estimate(along, np.maximum(variances, 1e-12 * self.sd**2)))
 
     def _estimate(self, along: Floats, variances: Floats) -> float:
         """Return the sd whose shrinkage is the average over the grid, weighted by the evidence.
 
-        along, variances : shape (n,), posterior means and variances in the posterior's principal
-            axes.
+        along, variances : shape (n,), posterior means and variances in its principal axes.
         """
         candidates = self.variances * self.unit**2
-        extra = 1.0 / candidates - self.sd**-2  # precision to add
-        precision = 1.0 / variances + extra[:, None]
-        precision = np.clip(precision, 1e-9 / variances, None)
-        informed = along / variances
-        evidence = 0.5 * (
-            (informed**2 / precision - along * informed).sum(axis=1)
-            - np.log(precision * variances).sum(axis=1)
+        now = 1.0 / variances
+        precision = now + (1.0 / candidates - self.sd**-2)[:, None]
+        precision = np.maximum(precision, 1e-9 * now)
+        informed = along * now
+        evidence = self.log_prior + 0.5 * (
+            (informed**2 / precision - along * informed - np.log(precision * variances)).sum(axis=1)
             - len(along) * np.log(candidates / self.sd**2)
         )
-        evidence += self.log_prior
         if self.positive != 0.5:
-            evidence += self._sign(along / variances / precision, 1.0 / precision)[:, 0]
-        weights = np.exp(evidence - evidence.max())
-        weights /= weights.sum()
-        error = 1.0 / np.mean(np.clip(1.0 / variances - self.sd**-2, 1e-9 / self.sd**2, None))
-        share = float(weights @ (candidates / (candidates + error)))
-        return float(np.sqrt(error * share / (1.0 - share)))
-
-    def _sign(self, mean: Floats, variance: Floats) -> Floats:
-        """Return the log of how much better than even the sign of a coefficient fits its prior."""
-        above = ndtr(mean / np.sqrt(variance))
-        found: Floats = np.log(
-            2.0 * (self.positive * above + (1.0 - self.positive) * (1.0 - above))
-        )
-        return found
+            above = ndtr(informed[0] / np.sqrt(precision[:, 0]))
+            evidence += np.log(self.positive * above + (1.0 - self.positive) * (1.0 - above))
+        weights: Floats = np.exp(evidence - evidence.max())
+        from_data = np.maximum(now - self.sd**-2, 1e-9 * self.sd**-2)
+        error = len(along) / float(from_data.sum())
+        share = float(weights @ (candidates / (candidates + error))) / float(weights.sum())
+        sd = sqrt(error * share / (1.0 - share))
+        return max(sd, SD_SHARE_MIN * sqrt(float(candidates[0])))
 
     def _exchange(self, belief: Coefficients, sd: float) -> None:
         if abs(sd / self.sd - 1.0) < CHANGE_MIN:
