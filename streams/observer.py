@@ -230,7 +230,7 @@ class Observer:
         while len(past) > 1 and appeals - past[1][0] >= LATE_APPEALS:
             past.popleft()
         since, were = past[0]
-        if appeals > since:
+        if appeals - since >= LATE_APPEALS // 4:
             means = {k: (sums[k] - were.get(k, 0.0)) / (appeals - since) for k in sums}
             put(rows, "forecast_inside_ratio", means.pop("inside"), community.name)
             for model, mean in means.items():

@@ -1,0 +1,167 @@
+"""Real Prometheus and Alertmanager over a replay: who is told what, and what is held back."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from monitoring import Prometheus, Receiver, fetch, wait_for, watched
+from prometheus_client import CollectorRegistry
+
+from metrics.exporter import Exporter
+from metrics.openmetrics import serve
+from replay.driver import replay
+from replay.output import Output
+from replay.reader import read_lines, source_names
+from replay.simulate import write_simulation
+from replay.watch import Watch
+from streams.collector import Block
+from streams.events import Appeal, Tick
+from streams.pipeline import Pipeline
+from streams.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+FATIGUE = {
+    "AskagainResponseRateFalling",
+    "AskagainSeriesWornOut",
+    "AskagainTrickWornOutByOthers",
+}
+TICK_EVERY_S = 0.5
+
+
+class Stream:
+    """A replay that, when it has read everything, ticks on like a live stream, until stopped."""
+
+    def __init__(self, events: Path, until_ms: int | None) -> None:
+        self.caught_up = threading.Event()
+        self.stopped = threading.Event()
+        self.registry = CollectorRegistry()
+        self._events, self._until_ms = events, until_ms
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        pipeline = Pipeline(Settings())
+        watch = Watch(pipeline, Exporter(self.registry))
+        [name] = source_names([str(self._events)])
+        replay(
+            pipeline,
+            {name: self._blocks(name)},
+            Output(None),
+            step_ms=watch.step_ms,
+            on_facts=watch.on_facts,
+            on_progress=watch.on_progress,
+        )
+        watch.finish()
+
+    def _blocks(self, name: str) -> Iterator[Block]:
+        line = time_ms = 0
+        for block in read_lines(str(self._events)):
+            kept = [event for event in block.events if not self._is_over(event.time_ms)]
+            if kept:
+                yield Block(block.source, block.lines[: len(kept)], kept)
+                line, time_ms = block.lines[len(kept) - 1], kept[-1].time_ms
+            if len(kept) < len(block.events):
+                break
+        yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
+        self.caught_up.set()
+        while not self.stopped.wait(TICK_EVERY_S):
+            line, time_ms = line + 1, time_ms + 60_000
+            yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
+
+    def _is_over(self, time_ms: int) -> bool:
+        return self._until_ms is not None and time_ms >= self._until_ms
+
+    @contextmanager
+    def flowing(self) -> Iterator[int]:
+        """Flow, and serve, while in the block. Yields the port."""
+        with serve(self.registry, "127.0.0.1", 0) as port:
+            self._thread.start()
+            try:
+                yield port
+            finally:
+                self.stopped.set()
+                self._thread.join()
+
+
+@contextmanager
+def alerting(
+    folder: Path, scenario: str, appeals: int, until_ms: int | None = None
+) -> Iterator[tuple[Stream, Prometheus, Receiver]]:
+    events = folder / "events.jsonl"
+    if not events.exists():
+        write_simulation(scenario, 7, appeals, folder)
+    stream = Stream(events, until_ms)
+    with stream.flowing() as port, watched(folder, port) as (prometheus, heard):
+        wait_for("the stream to be read", stream.caught_up.is_set, patience_s=180)
+        yield stream, prometheus, heard
+
+
+def settle(prometheus: Prometheus) -> None:
+    """Wait until every alert that were to come would have come: ten scrapes and evaluations."""
+    scrapes = "sum(count_over_time(up[10m]))"
+    before = prometheus.value(scrapes) or 0.0
+    wait_for("ten scrapes", lambda: (prometheus.value(scrapes) or 0.0) >= before + 10.0)
+
+
+def test_classic_reaches_the_receiver_and_a_stall_silences_it(tmp_path: Path) -> None:
+    with alerting(tmp_path, "classic", 700) as (stream, prometheus, heard):
+        [alert, *_] = wait_for("the alert", lambda: heard.firing("AskagainResponseRateFalling"))
+        text = alert["annotations"]["description"]
+        worst = prometheus.query("bottomk(1, askagain:confirmed_retention:ratio)")[0]["metric"]
+        for part in ("Worst is p", "retention 0.", "(90 % interval 0.", "reason: ", "action: "):
+            assert part in text, text
+        assert alert["labels"]["kind"].startswith("kind-") and worst["appealer"].startswith("p")
+        assert "AskagainStreamStalled" not in heard.names()
+
+        stream.stopped.set()
+        wait_for("the stall", lambda: heard.firing("AskagainStreamStalled"))
+        alerts = wait_for("silence", lambda: silenced(tmp_path))
+        assert "AskagainResponseRateFalling" in alerts
+
+
+def silenced(folder: Path) -> set[str]:
+    """Return the names of active alerts besides the stall, if all of them are held back."""
+    config = (folder / "prometheus.yml").read_text(encoding="utf-8")
+    address = config.split("alertmanagers:")[1].split("targets: [")[1].split("]")[0]
+    body = fetch(f"http://{address}/api/v2/alerts?active=true&inhibited=true")
+    others = [
+        one
+        for one in json.loads(body)
+        if one["labels"]["alertname"] not in ("AskagainStreamStalled",)
+    ]
+    held_back = all(one["status"]["state"] == "suppressed" for one in others)
+    return {one["labels"]["alertname"] for one in others} if held_back else set()
+
+
+def test_fresh_tells_nobody_of_fatigue(tmp_path: Path) -> None:
+    with alerting(tmp_path, "fresh", 400) as (_, prometheus, heard):
+        settle(prometheus)
+        assert prometheus.value("sum(askagain_appeals_total)") > 300
+        assert not heard.names() & (FATIGUE | {"AskagainLevelDrop", "AskagainStreamStalled"})
+
+
+def test_outage_tells_of_the_level_and_of_no_fatigue(tmp_path: Path) -> None:
+    write_simulation("outage", 7, 1650, tmp_path)
+    with alerting(tmp_path, "outage", 0, until_ms=in_outage_ms(tmp_path)) as (_, prometheus, heard):
+        [alert, *_] = wait_for("the alert", lambda: heard.firing("AskagainLevelDrop"))
+        assert "not fatigue" in alert["annotations"]["description"]
+        settle(prometheus)
+        assert not heard.names() & FATIGUE
+
+
+def in_outage_ms(folder: Path) -> int:
+    """Return when the middle appeal of the second outage was put."""
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["appeals"]
+    pairs = list(zip(truth["appeal_id"], truth["level"], strict=True))
+    low = [appeal_id for appeal_id, level in pairs[len(pairs) // 2 :] if level < 0.5]
+    wanted = low[len(low) // 2]
+    for block in read_lines(str(folder / "events.jsonl")):
+        for event in block.events:
+            if isinstance(event, Appeal) and event.appeal_id == wanted:
+                return event.time_ms
+    raise AssertionError(wanted)
