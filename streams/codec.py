@@ -184,11 +184,11 @@ def _refusal(error: Exception) -> BadEvent:
 
 
 def _validation_reason(text: str, field: str | None) -> tuple[str, str | None]:
+    if text.startswith("Invalid value") and field == "type":  # what follows is the sender's text
+        return "unknown_type", "type"
     if "missing required field" in text:
         named = text.split("`")[1]
         return ("unknown_type", "type") if named == "type" else ("missing_field", named)
-    if "Invalid value" in text and field == "type":
-        return "unknown_type", "type"
     if "of length" in text:
         return "too_long" if "<=" in text else "out_of_range", field
     if ">=" in text or "<=" in text or "> " in text or "out of range" in text:
@@ -246,7 +246,7 @@ def encode_fact(fact: Estimate | Verdict | Level) -> bytes:
         value = getattr(fact, name)
         if name.endswith("_ms"):
             name, value = name.removesuffix("_ms"), value if value is None else rfc3339(value)
-        elif type(value) is float:
+        elif isinstance(value, float):
             if not math.isfinite(value):
                 raise ValueError(
                     f"{type(fact).__name__}.{name}: expected a finite number, got {value}"

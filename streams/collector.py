@@ -29,7 +29,7 @@ from streams.settings import Settings
 __all__ = ["Block", "Collector", "CollectorState"]
 
 # Held responses expire in batches, so many to the allowed lateness.
-_EXPIRIES = 16
+_EXPIRIES = 4
 
 
 class Collector:
@@ -112,49 +112,47 @@ class Collector:
         fine_ms, coarse_from_ms = self.grid.fine_ms, self.grid.coarse_from_ms
         fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
         horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
-        newest_ms, due_ms = source.newest_ms, self._due_ms()
-        sampled, responses = self.settings.responders_sampled, 0
-        events = block.events
-        for index in range(start, len(events)):
-            event = events[index]
-            if type(event) is Response:
-                time_ms = event.time_ms
-                if time_ms > newest_ms:
-                    source.newest_ms = newest_ms = time_ms
-                    if time_ms - lateness_ms >= due_ms:
-                        self._advance()
-                        due_ms = self._due_ms()
-                elif time_ms + lateness_ms < newest_ms and time_ms < self.watermark_ms():
-                    self._reject(block, index, "late", "time")
-                    continue
-                appeal = opened.get(event.appeal_id)
-                if appeal is None:
-                    self._hold(Held(*block.place(index), event))
-                    due_ms = self._due_ms()
-                    continue
-                age_ms = time_ms - appeal.time_ms
-                if 0 <= age_ms < horizon_ms and not event.exit and event.response_id is None:
-                    slot = (
-                        age_ms // fine_ms
-                        if age_ms < coarse_from_ms
-                        else fine_slots + (age_ms - coarse_from_ms) // coarse_ms
-                    )
-                    count = event.count
-                    index_of_bin = bin_of_slot[slot]
-                    appeal.bins[index_of_bin] += count
-                    appeal.slots[slot] = appeal.slots.get(slot, 0) + count
-                    responses += 1
-                    if event.responder is not None:
-                        hashed = crc32(event.responder.encode())
-                        if hashed < appeal.responder_below:
-                            appeal.sample_hash(hashed, sampled)
-                    if event.value is not None:
-                        appeal.add_value(index_of_bin, round(event.value * MICROS))
-                else:
-                    self._count_apart(appeal, Held(*block.place(index), event))
-            else:
+        newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
+        sampled_max, responses = 2 * self.settings.responders_sampled, 0
+        for index, event in enumerate(block.events[start:], start):
+            if type(event) is not Response:
                 self._apply_other(source, block, index)
-                newest_ms, due_ms = source.newest_ms, self._due_ms()
+                newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
+                continue
+            time_ms = event.time_ms
+            if time_ms > newest_ms:
+                source.newest_ms = newest_ms = time_ms
+                if time_ms >= alarm_ms:
+                    self._advance()
+                    alarm_ms = self._due_ms() + lateness_ms
+            elif time_ms + lateness_ms < newest_ms and time_ms < self.watermark_ms():
+                self._reject(block, index, "late", "time")
+                continue
+            appeal = opened.get(event.appeal_id)
+            if appeal is None:
+                self._hold(Held(*block.place(index), event))
+                alarm_ms = self._due_ms() + lateness_ms
+                continue
+            age_ms = time_ms - appeal.time_ms
+            if event.response_id is not None or event.exit or not 0 <= age_ms < horizon_ms:
+                self._count_apart(appeal, Held(*block.place(index), event))
+                continue
+            if age_ms < coarse_from_ms:
+                slot = age_ms // fine_ms
+            else:
+                slot = fine_slots + (age_ms - coarse_from_ms) // coarse_ms
+            responses += 1
+            count, slots, index_of_bin = event.count, appeal.slots, bin_of_slot[slot]
+            slots[slot] = slots.get(slot, 0) + count
+            appeal.bins[index_of_bin] += count
+            if event.responder is not None:
+                hashed = crc32(event.responder.encode())
+                if hashed < appeal.responder_below:
+                    appeal.responders.append(hashed)
+                    if len(appeal.responders) > sampled_max:
+                        appeal.forget_responders(sampled_max // 2)
+            if event.value is not None:
+                appeal.add_value(index_of_bin, round(event.value * MICROS))
         self._count("responses", responses)
 
     def _apply_other(self, source: Source, block: Block, index: int) -> None:
@@ -234,6 +232,8 @@ class Collector:
         counts = appeal.bins[appeal.bins_sent : bins]
         appeal.responses_sent += sum(counts)
         appeal.settle(due_ms, self.settings.responders_sampled)
+        if final:
+            appeal.forget_responders(self.settings.responders_sampled)
         self.messages.append(
             Checkpoint(
                 due_ms,
@@ -393,7 +393,7 @@ _DOES = {
 
 def _below(by_bin: dict[int, int], bins: int) -> int:
     """Sum what lies in the first `bins`: what is younger has not all come yet."""
-    return sum(number for index, number in by_bin.items() if index < bins)
+    return sum(number for index, number in by_bin.items() if index < bins) if by_bin else 0
 
 
 def _bins_by_slot(grid: AgeGrid) -> list[int]:

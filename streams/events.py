@@ -67,14 +67,14 @@ class Rejected(msgspec.Struct, frozen=True):
     event: str
 
 
-class Opened(msgspec.Struct, frozen=True, tag="opened"):
+class Opened(msgspec.Struct, frozen=True, tag="opened", gc=False):
     """Collector to learner: an appeal has begun, and no earlier one can come any more."""
 
     time_ms: int
     appeal: Appeal
 
 
-class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint"):
+class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     """Collector to learner: an open appeal has reached an age, and every response younger than that
     is in.
 

@@ -6,7 +6,6 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from zlib import crc32
 
 import msgspec
@@ -75,6 +74,8 @@ class OpenAppeal(msgspec.Struct):
 
     def settle(self, watermark_ms: int, sampled: int) -> None:
         """Keep of the responses with ids that are older than the watermark no more than the id."""
+        if not self.unsettled:
+            return
         done = [i for i, held in self.unsettled.items() if held.response.time_ms < watermark_ms]
         for identity in done:
             self.settled[identity] = None
@@ -82,20 +83,16 @@ class OpenAppeal(msgspec.Struct):
         self.settle_at = _UNSETTLED_MIN + 2 * len(self.unsettled)
 
     def sample(self, response: Response, sampled: int) -> None:
-        """Remember the responder's hash if it is among the `sampled` least ones."""
+        """Remember the responder's hash if it may be among the `sampled` least ones."""
         if response.responder is not None and not response.exit:
             hashed = crc32(response.responder.encode())
             if hashed < self.responder_below:
-                self.sample_hash(hashed, sampled)
+                self.responders.append(hashed)
+                if len(self.responders) > 2 * sampled:
+                    self.forget_responders(sampled)
 
-    def sample_hash(self, hashed: int, sampled: int) -> None:
-        """Keep the responders with the least hashes (bottom-k; Cohen and Kaplan 2007, PODC)."""
-        kept = self.responders
-        index = bisect_left(kept, hashed)
-        if index < len(kept) and kept[index] == hashed:
-            return
-        insort(kept, hashed)
-        if len(kept) > sampled:
-            kept.pop()
-        if len(kept) == sampled:
-            self.responder_below = kept[-1]
+    def forget_responders(self, sampled: int) -> None:
+        """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
+        self.responders = sorted(set(self.responders))[:sampled]
+        if len(self.responders) == sampled:
+            self.responder_below = self.responders[-1]
