@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from models.stock import HALF_LIVES_DAYS
 
-__all__ = ["AXES", "LOG_HALF_LIVES", "Appeal", "read_appeal"]
+__all__ = ["AXES", "LOG_HALF_LIVES", "STOCK_KEYS", "Appeal", "read_appeal"]
 
 AXES = ("own", "kind", "crowd")
 STOCK_KEYS = ("own", "kind_stock", "crowd")

@@ -18,7 +18,7 @@ from models.effects import Effects
 from models.layout import STEPS, WEEKDAYS, Layout
 from models.level import Level
 
-__all__ = ["Belief", "Joint", "linearise"]
+__all__ = ["SHARE_MAX", "SHARE_MIN", "Belief", "Joint", "linearise", "moderation"]
 
 Floats = NDArray[np.float64]
 
@@ -215,7 +215,7 @@ def _fill_first(appeal: Appeal, layout: Layout, level: Level, row: Floats) -> fl
 def _fill_wear(appeal: Appeal, share: float, layout: Layout, row: Floats) -> float:
     """Write what log retention owes to what; return what one more u_wear adds to it."""
     mean = layout.coefficients.mean
-    strength = exp(_moderation(appeal, layout))
+    strength = exp(moderation(appeal, layout))
     factor = -share * strength
     kind, wear = layout.find("kind", appeal.kind), 0.0
     rates: list[float] = mean[layout.wear : layout.wear + 3].tolist()
@@ -259,7 +259,7 @@ def _fill_steps(stock: float, rise: float, factor: float, layout: Layout, row: F
     return added
 
 
-def _moderation(appeal: Appeal, layout: Layout) -> float:
+def moderation(appeal: Appeal, layout: Layout) -> float:
     """Return the log of the factor that moderators, and belonging to a group, put on wear-out."""
     mean, total = layout.coefficients.mean, 0.0
     for name, value in appeal.attributes:

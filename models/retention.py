@@ -36,7 +36,16 @@ from models.gaussian import (
     tilt,
     tilted_nodes,
 )
-from models.joint import U_LEVEL, U_WEAR, Belief, Joint, linearise
+from models.joint import (
+    SHARE_MAX,
+    SHARE_MIN,
+    U_LEVEL,
+    U_WEAR,
+    Belief,
+    Joint,
+    linearise,
+    moderation,
+)
 from models.layout import Layout
 from models.level import Level
 from models.retention_summary import summarise
@@ -124,7 +133,7 @@ class PooledRetention(base.Regressor):
         """
         if not 0.0 <= y < float("inf"):
             raise ValueError(f"responses: expected a finite number >= 0, got {y!r}")
-        appeal = read_appeal(x, self.layout.log_half_lives)
+        appeal = self.read(x)
         self._make_room(appeal)
         self._level.advance(appeal.time_days, self._coefficients, self._effects)
         self._notice_gaps(appeal)
@@ -204,11 +213,25 @@ class PooledRetention(base.Regressor):
         baseline_mean, baseline_sd : of the log level of an appealer of whom nothing is known, the
             uncertainty of `log_mean` included.
         """
-        appeal = read_appeal(x, self.layout.log_half_lives)
+        appeal = self.read(x)
         nothing = (0.0, 0.0)
         alone = appeal._replace(stocks=[nothing, nothing, appeal.stocks[2]])
         belief = self._predictive(self._linearise(alone, BLANK))
         return belief.eta, 0.0, sqrt(belief.eta_variance)
+
+    def read(self, x: Mapping[Any, Any]) -> Appeal:
+        """Return the checked features of an appeal, its stocks at the half-lives believed in."""
+        return read_appeal(x, self.layout.log_half_lives)
+
+    def wear_strength(self, appeal: Appeal) -> tuple[float, float]:
+        """Return by what factor this appealer, with these moderators, wears out faster than others.
+
+        Besides, the sd of the part of it that is the appealer's own, relative to others.
+        """
+        effects, unit = self._effects, self._effects.find(appeal.unit)
+        u_wear = float(effects.mean[unit, 1] + effects.loading[unit, 1] @ self._coefficients.mean)
+        share = min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
+        return share * exp(moderation(appeal, self.layout)), sqrt(effects.covariance[unit, 1, 1])
 
     @property
     def size(self) -> float:
@@ -261,7 +284,7 @@ class PooledRetention(base.Regressor):
     # How it is done.
 
     def _believe(self, x: Mapping[Any, Any]) -> Belief:
-        appeal = read_appeal(x, self.layout.log_half_lives)
+        appeal = self.read(x)
         return self._predictive(self._linearise(appeal, self._effects.find(appeal.unit)))
 
     def _linearise(self, appeal: Appeal, unit: int) -> Joint:

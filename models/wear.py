@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import AXES, LOG_HALF_LIVES, read_appeal, stock_at
-from models.retention import SHARE_MAX, SHARE_MIN, PooledRetention
+from models.design import LOG_HALF_LIVES, STOCK_KEYS
+from models.joint import SHARE_MAX, SHARE_MIN
+from models.layout import STEPS
+from models.retention import PooledRetention
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
 
@@ -34,16 +36,13 @@ class Wear(NamedTuple):
 
 
 def wear_of(model: PooledRetention, x: Mapping[Any, Any]) -> Wear:
-    """Return what is believed of the appeal `x`, by axis."""
-    appeal = read_appeal(x)
-    mean = model.layout.coefficients.mean
-    half_lives = mean[model.layout.half_life : model.layout.half_life + 3]
-    stocks = [
-        stock_at(values, float(log_half_life), name)[0]
-        for values, log_half_life, name in zip(appeal.stocks, half_lives, AXES, strict=True)
-    ]
-    strength = model.wear_strength(appeal)
-    return Wear(np.array(stocks), strength * _rates(model, appeal.kind, mean), np.exp(half_lives))
+    """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
+    layout, appeal = model.layout, model.read(x)
+    mean = layout.coefficients.mean
+    stocks = [stock for stock, _ in appeal.stocks]
+    strength, _ = model.wear_strength(appeal)
+    rates = strength * (_rates(model, appeal.kind, mean) + _steps(model, stocks[1]))
+    return Wear(np.array(stocks), rates, np.exp(layout.log_half_lives))
 
 
 def draw_wear(
@@ -54,20 +53,31 @@ def draw_wear(
     The coefficients are drawn jointly from their Gaussian posterior, the appealer's own strength
     from its conditional given the means; stocks are read off at the drawn half-lives.
     """
-    appeal = read_appeal(x)
-    layout = model.layout
+    layout, appeal = model.layout, model.read(x)
     at = [*range(layout.half_life, layout.half_life + 3), *_rate_entries(model, appeal.kind)]
     belief = layout.coefficients
     covariance = belief.covariance[np.ix_(at, at)]
     drawn = rng.multivariate_normal(belief.mean[at], covariance, size=draws, method="eigh")
     rates = drawn[:, 3:6] + (drawn[:, 6:9] if len(at) > 6 else 0.0)
-    own = rng.normal(1.0, model.wear_strength_sd(appeal), size=(draws, 1))
-    strength = model.wear_strength(appeal) * np.clip(own, SHARE_MIN, SHARE_MAX)
+    rates = rates + _steps(model, appeal.stocks[1][0])
+    strength, strength_sd = model.wear_strength(appeal)
+    own = rng.normal(1.0, strength_sd, size=(draws, 1))
+    strengths = strength * np.clip(own, SHARE_MIN, SHARE_MAX)
+    grids = [x.get(name) for name in STOCK_KEYS]
     stocks = [
         np.zeros(draws) if values is None else np.interp(drawn[:, axis], LOG_HALF_LIVES, values)
-        for axis, values in enumerate(appeal.stocks)
+        for axis, values in enumerate(grids)
     ]
-    return Wear(np.stack(stocks, axis=1), strength * rates, np.exp(drawn[:, :3]))
+    return Wear(np.stack(stocks, axis=1), strengths * rates, np.exp(drawn[:, :3]))
+
+
+def _steps(model: PooledRetention, stock: float) -> Floats:
+    """Return what the steps of the kind axis add to the rates, spread over the stock felt now."""
+    if stock <= 0.0:
+        return np.zeros(3)
+    heights = model.layout.coefficients.mean[model.layout.steps :][: len(STEPS)]
+    passed = float(heights[np.asarray(STEPS) <= stock].sum())
+    return np.array([0.0, passed / stock, 0.0])
 
 
 def _rate_entries(model: PooledRetention, kind: str) -> list[int]:
