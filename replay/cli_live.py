@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
 
 def worker(
     config: ConfigOption = None,
-    health_port: Annotated[
-        int | None, typer.Option(help="Port of /health, /ready and /status; 0: any.")
+    http_port: Annotated[
+        int | None, typer.Option(help="Port of /metrics, /health, /ready and /status.")
     ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -49,7 +49,7 @@ def worker(
     from streams.kafka_config import load_kafka
     from streams.worker import run_worker
 
-    overrides = {} if health_port is None else {"health_port": health_port}
+    overrides = {} if http_port is None else {"http_port": http_port}
     kafka = load_kafka(config, os.environ, overrides)
     settings = load_settings(config, os.environ, {})
     raise typer.Exit(run_worker(kafka, settings, log_level=log_level))

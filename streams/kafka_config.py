@@ -50,8 +50,9 @@ class KafkaConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # After how long without a sign of life a worker's partitions are given to others.
     session_timeout_ms: Annotated[int, msgspec.Meta(ge=6_000)] = 15_000
 
-    health_host: str = "127.0.0.1"
-    health_port: _Port = 8642
+    # /metrics, /health, /ready, /status. They show no event; still, loopback unless told otherwise.
+    http_host: str = "127.0.0.1"
+    http_port: _Port = 9108
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -43,6 +44,7 @@ RECORDS_A_PASS = 500
 WAITING_MAX = 5_000
 TELL_ALL_EVERY_S = 0.25
 LOOK_EVERY_S = 0.5
+LOOK_AT_LEARNED_EVERY_S = 10.0
 SAVING_SHARE = 0.05
 # A broker that restarts is back within this; then the worker gives up and is started anew.
 REQUEST_MS = 90_000
@@ -83,6 +85,7 @@ class Live:
         self._ticker = Ticker(config.tick_after_ms)
         self._messages = config.topic("messages")
         self._generation: int | None = None
+        self._looked_s = 0.0
         self._room = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -244,7 +247,10 @@ class Live:
                 await self._publish(unit, station, records)
             return
         if records:
-            for sent in unit.apply(records):
+            started_s = time.perf_counter()
+            out = unit.apply(records)
+            self.telemetry.applied("collector", time.perf_counter() - started_s)
+            for sent in out:
                 await self._send(sent)
         now_s = asyncio.get_running_loop().time()
         to_all = now_s - station.told_all_s >= TELL_ALL_EVERY_S
@@ -254,7 +260,9 @@ class Live:
             await self._send(Sent(self._messages, learner, None, value, []))
 
     async def _publish(self, unit: LearnerUnit, station: Station, records: list[Record]) -> None:
+        started_s = time.perf_counter()
         said = unit.apply(records)
+        self.telemetry.applied("learner", time.perf_counter() - started_s)
         for sequence, fact in said:
             sent = fact_record(fact, unit.partition, sequence)
             if sequence > station.written.get(sent.topic, -1):
@@ -325,6 +333,18 @@ class Live:
                     self.telemetry.collector(progress)
                 else:
                     self.telemetry.learner(progress)
+            self._look_at_learned()
+
+    def _look_at_learned(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if not self.ready or now_s - self._looked_s < LOOK_AT_LEARNED_EVERY_S:
+            return
+        self._looked_s = now_s
+        for station in self._units():
+            if isinstance(station.unit, LearnerUnit):
+                learner = station.unit.learner
+                communities, watermark_ms = learner.communities, learner.watermark_ms()
+                self.telemetry.learned(station.unit.partition, communities, watermark_ms)
 
     def progress(self) -> list[CollectorProgress | LearnerProgress]:
         """Return how every unit stands; nothing while it is being settled who owns which."""

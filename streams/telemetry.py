@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from streams.community import Community
 from streams.learner import Fact
 
 __all__ = ["CollectorProgress", "LearnerProgress", "Silent", "Telemetry"]
@@ -47,6 +48,14 @@ class Telemetry(Protocol):
     def learner(self, progress: LearnerProgress) -> None:
         """Hear how a learner stands, about twice a second."""
 
+    def applied(self, stage: str, seconds: float) -> None:
+        """Hear how long a block took a "collector" or a "learner"."""
+
+    def learned(
+        self, partition: int, communities: Mapping[str, Community], watermark_ms: int
+    ) -> None:
+        """Look at what a learner has learned, every ten seconds or so."""
+
     def forget_collector(self, partition: int) -> None:
         """Drop what was said of a collector: another worker has it now."""
 
@@ -64,6 +73,14 @@ class Silent:
         """Do nothing."""
 
     def learner(self, progress: LearnerProgress) -> None:
+        """Do nothing."""
+
+    def applied(self, stage: str, seconds: float) -> None:
+        """Do nothing."""
+
+    def learned(
+        self, partition: int, communities: Mapping[str, Community], watermark_ms: int
+    ) -> None:
         """Do nothing."""
 
     def forget_collector(self, partition: int) -> None:

@@ -8,16 +8,21 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
 import faust
+from prometheus_client import CollectorRegistry
 
+from metrics.exporter import Exporter
 from streams.app import build_app
 from streams.kafka_config import KafkaConfig
-from streams.kafka_health import start_health
+from streams.kafka_http import start_http
 from streams.kafka_live import Live
 from streams.kafka_logs import log_to_stderr
+from streams.observer import Observer
 from streams.settings import Settings
-from streams.telemetry import Silent, Telemetry
+from streams.telemetry import Telemetry
+from streams.ticker import now_ms
 
 __all__ = ["run_worker"]
 
@@ -32,15 +37,25 @@ def run_worker(
     config: KafkaConfig,
     settings: Settings,
     *,
-    telemetry: Telemetry | None = None,
     log_level: str = "info",
 ) -> int:
     """Run until told to stop. Returns the exit code: 0 when told, 1 when it could not go on."""
     log_to_stderr(log_level)
-    return asyncio.run(_run(config, settings, telemetry or Silent()))
+    registry = CollectorRegistry()
+    observer = Observer(Exporter(registry), settings, _version(), now_ms)
+    return asyncio.run(_run(config, settings, observer, registry))
 
 
-async def _run(config: KafkaConfig, settings: Settings, telemetry: Telemetry) -> int:
+def _version() -> str:
+    try:
+        return version("askagain")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+async def _run(
+    config: KafkaConfig, settings: Settings, telemetry: Telemetry, registry: CollectorRegistry
+) -> int:
     stop = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -52,7 +67,7 @@ async def _run(config: KafkaConfig, settings: Settings, telemetry: Telemetry) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     live = Live(config, settings, telemetry, fail)
-    health = await start_health(live, config.health_host, config.health_port)
+    health = await start_http(live, registry, config.http_host, config.http_port)
     await live.open()
     app = build_app(config, live)
     app.finalize()

@@ -73,7 +73,7 @@ class Worker:
         self._log = log.open("ab")
         self.log = log
         self.process = subprocess.Popen(
-            [*COMMAND, "worker", "--health-port", str(self.port)],
+            [*COMMAND, "worker", "--http-port", str(self.port)],
             cwd=ROOT,
             env=os.environ | environment_of(config, settings) | {"OMP_NUM_THREADS": "1"},
             stdout=self._log,

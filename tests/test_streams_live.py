@@ -26,7 +26,7 @@ from streams.kafka_wire import (
     tick_value,
 )
 from streams.pipeline import Pipeline
-from streams.settings import ConfigError, Settings
+from streams.settings import ConfigError, Settings, load_settings
 from streams.ticker import Ticker
 
 SETTINGS = Settings(allowed_lateness_ms=12 * 3_600_000, horizon_ms=86_400_000)
@@ -239,8 +239,8 @@ def test_configuration(tmp_path: Path) -> None:
     file = tmp_path / "askagain.toml"
     file.write_text('[kafka]\npartitions = 8\ntick_after = "5s"\nsasl_username = "u"\n')
     environment = {"ASKAGAIN_KAFKA_PARTITIONS": "12", "ASKAGAIN_KAFKA_SASL_PASSWORD": "s3cret"}
-    config = load_kafka(file, environment, {"health_port": 0})
-    assert (config.partitions, config.tick_after_ms, config.health_port) == (12, 5_000, 0)
+    config = load_kafka(file, environment, {"http_port": 0})
+    assert (config.partitions, config.tick_after_ms, config.http_port) == (12, 5_000, 0)
     assert (config.sasl_username, config.sasl_password) == ("u", "s3cret")
     assert config.input_topics == ["askagain.events"]
     assert load_kafka(None, {"ASKAGAIN_KAFKA_TICK_AFTER": "0"}).tick_after_ms == 0
@@ -279,3 +279,10 @@ def test_only_silent_logs_get_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ticker.due() == [("events", 1)]
     assert ticker.due() == []
     assert Ticker(0).due() == []
+
+
+def test_the_configuration_that_compose_runs_is_one() -> None:
+    file = Path(__file__).parent.parent / "deploy" / "askagain.toml"
+    config = load_kafka(file, {})
+    assert config == KafkaConfig(bootstrap_servers="localhost:9092")
+    assert load_settings(file, {}, {}) == Settings()

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,7 @@ class _Crew:
 
     def leave(self) -> None:
         worker = self.workers.pop(self._rng.randrange(len(self.workers)))
+        worker.wait_ready()
         code, seconds = worker.stop()
         assert (code, seconds < 10.0) == (0, True), worker.log.read_text()[-3000:]
 
@@ -114,6 +116,7 @@ def _survive(broker: Broker, config: KafkaConfig, world: World, logs: Path, kill
             target=publish,
             args=(config, _slowly(twice)),
             kwargs={"batch": 20, "finish_ms": FINISH_MS},
+            daemon=True,
         )
         sender.start()
         rng = random.Random(11)
@@ -146,7 +149,7 @@ def _wait_for_work(crew: _Crew) -> None:
         time.sleep(0.1)
 
 
-def _slowly(lines: list[bytes]):  # type: ignore[no-untyped-def]
+def _slowly(lines: list[bytes]) -> Iterator[bytes]:
     """Spread the sending over half a minute or so, so that kills fall into it."""
     for number, line in enumerate(lines):
         if number % 2_000 == 0:
