@@ -8,7 +8,11 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from heapq import heapify, heappop, heapreplace
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -24,6 +28,9 @@ __all__ = ["merge_sources", "raw_lines", "read_lines", "source_names"]
 # Small enough for the processor's cache to hold its events until they have been counted: a fifth
 # faster than a megabyte.
 CHUNK_BYTES = 1 << 16
+# Four bytes of zstd may stand for 128 kB: so much at a time is 32 MB at worst.
+ZSTD_BYTES = 1 << 10
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -53,8 +60,8 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
     name = "stdin" if path == "-" else path
     line = 1
     try:
-        with _open(path) as (raw, plain):
-            for lines in _split(plain):
+        with _opened(path) as raw:
+            for lines in _split(_chunks(raw)):
                 yield _block(name, line, lines)
                 line += len(lines)
                 on_bytes(raw.tell() if raw.seekable() else 0)
@@ -64,41 +71,48 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
 
 def raw_lines(path: str) -> Iterator[bytes]:
     """Return the lines of a file, or of standard input for "-", as they are, without empty ones."""
-    with _open(path) as (_, plain):
-        for lines in _split(plain):
+    with _opened(path) as raw:
+        for lines in _split(_chunks(raw)):
             yield from (line for line in lines if line and not line.isspace())
 
 
-class _open:
-    """Both the raw file, for progress, and its decompressed stream."""
-
-    def __init__(self, path: str) -> None:
-        self.raw = cast(BinaryIO, sys.stdin.buffer if path == "-" else open(path, "rb"))
-
-    def __enter__(self) -> tuple[BinaryIO, BinaryIO]:
-        magic = self.raw.peek(4)[:4] if hasattr(self.raw, "peek") else b""
-        if magic[:2] == b"\x1f\x8b":
-            return self.raw, cast(BinaryIO, gzip.GzipFile(fileobj=self.raw, mode="rb"))
-        if magic == b"\x28\xb5\x2f\xfd":
-            reader = zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True)
-            return self.raw, cast(BinaryIO, reader)
-        return self.raw, self.raw
-
-    def __exit__(self, *error: object) -> None:
-        if self.raw is not sys.stdin.buffer:
-            self.raw.close()
+def _opened(path: str) -> AbstractContextManager[BufferedReader]:
+    if path == "-":
+        return nullcontext(cast(BufferedReader, sys.stdin.buffer))
+    return open(path, "rb")
 
 
-def _split(stream: BinaryIO) -> Iterator[list[bytes]]:
+def _chunks(raw: BufferedReader) -> Iterator[bytes]:
+    """Read what there is, decompressed, a chunk at a time."""
+    magic = raw.peek(4)[:4]
+    if magic == b"\x28\xb5\x2f\xfd":
+        return _decompressed_zstd(raw)
+    if magic[:2] == b"\x1f\x8b":
+        return iter(partial(gzip.GzipFile(fileobj=raw, mode="rb").read1, CHUNK_BYTES), b"")
+    return iter(partial(raw.read1, CHUNK_BYTES), b"")
+
+
+def _decompressed_zstd(raw: BinaryIO) -> Iterator[bytes]:
+    """Read frame after frame. (The library's own reader takes a cut file for a whole one.)"""
+    frame = None
+    while data := raw.read(ZSTD_BYTES):
+        while data:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(data)
+            data = frame.unused_data if frame.eof else b""
+            frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("Compressed file ended before its last frame did")
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
     """Cut into lines, a chunk's worth at a time. Of a line beyond the limit only the beginning is
     kept.
     """
-    rest = b""
-    while chunk := stream.read(CHUNK_BYTES):
+    rest = next(chunks, b"").removeprefix(BYTE_ORDER_MARK)
+    for chunk in chain([b""], chunks):
         lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > EVENT_BYTES_MAX + 1:
-            rest = rest[: EVENT_BYTES_MAX + 1]
+        rest = lines.pop()[: EVENT_BYTES_MAX + 1]
         yield lines
     if rest:
         yield [rest]
