@@ -41,6 +41,7 @@ def replay(
     output: Output,
     *,
     strict: bool = False,
+    finish: bool = True,
     speed: float | None = None,
     step_ms: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -50,6 +51,9 @@ def replay(
 
     Parameters
     ----------
+    finish
+        Take the end of a source for the end of its events. Not so where a log is read that goes
+        on: what a worker could not know when it had read so far is not said then.
     speed
         Event time over real time; None: as fast as it goes.
     step_ms
@@ -72,7 +76,8 @@ def replay(
         for part in [None] if block is None else pace.portions(block):
             began_s = time.perf_counter()
             if part is None:
-                pipeline.finish(name)
+                if finish:
+                    pipeline.finish(name)
             else:
                 pipeline.receive(part)
                 events += len(part.events)
