@@ -20,7 +20,7 @@ from streams.collector import Block
 from streams.pipeline import Pipeline
 from streams.settings import ConfigError, Settings
 
-__all__ = ["Comparison", "compare_models"]
+__all__ = ["Comparison", "compare_models", "learn_from"]
 
 Floats = NDArray[np.float64]
 
@@ -48,14 +48,13 @@ class Comparison(NamedTuple):
     not_computed: dict[str, str]
 
 
-def compare_models(
+def learn_from(
     sources: dict[str, Iterator[Block]],
     settings: Settings,
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
-    on_fit: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Comparison, Replayed]:
-    """Replay events, then fit the batch regression to what the models learned from.
+) -> tuple[Listener, Replayed]:
+    """Replay events, and note what the models learned from.
 
     Raises
     ------
@@ -71,9 +70,16 @@ def compare_models(
             f"evaluate: expected at least {APPEALS_MIN} appeals to learn from, "
             f"got {len(listener.asks)}"
         )
+    return listener, replayed
+
+
+def compare_models(
+    listener: Listener, *, on_fit: Callable[[int, int], None] = lambda done, total: None
+) -> Comparison:
+    """Fit the batch regression to what the models learned from, and compare them all."""
     table = listener.table()
     first = _split(table)
-    comparison = Comparison(
+    return Comparison(
         appeals=table.appeals,
         later=table.appeals - first,
         clustered_by=table.clustered_by,
@@ -81,7 +87,6 @@ def compare_models(
         curves={axis: curves_of(table, listener, axis) for axis in _axes(table)},
         not_computed=_not_computed(table),
     )
-    return comparison, replayed
 
 
 def _split(table: LearnedTable) -> int:

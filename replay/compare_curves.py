@@ -202,7 +202,9 @@ def _model_curve(listener: Listener, repeat: Ints) -> dict[int, Figure]:
         rows = np.flatnonzero(repeat == number)
         chosen = rows[:: len(rows) // FORECASTS_MAX + 1].tolist()
         asked = [listener.asks[row] for row in chosen]
-        forecasts = [community.model.forecast_one(x) for community, _, x in asked]
+        forecasts = [
+            community.model.forecast_one(ask.features(share)) for community, ask, share in asked
+        ]
         if len(rows) < APPEALS_MIN:
             curve[number] = Figure(None, None, None, len(rows))
             continue

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ __all__ = ["LearnedTable", "Listener"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+DAY_MS = 86_400_000
 # Fewer groups than this are too few to say how figures would vary with other ones.
 CLUSTERS_MIN = 20
 # The stocks are read at one half-life, the middle of what is plausible (STATISTICS, section 7.2).
@@ -62,11 +64,12 @@ class Listener:
     Attributes
     ----------
     asks
-        Community, appeal and features, in the order of learning.
+        Community, appeal and the share of its responses that had time to come, in the order of
+        learning. An appeal takes about 1 kB.
     """
 
     def __init__(self) -> None:
-        self.asks: list[tuple[Community, Ask, Features]] = []
+        self.asks: list[tuple[Community, Ask, float]] = []
         self._totals: dict[str, dict[str, float]] = {}
         self._waiting: dict[str, int] = {}
         self._scores: dict[int, dict[str, float]] = {}
@@ -75,7 +78,8 @@ class Listener:
         """Note an appeal; the scores of the community's last one are known by now."""
         self._settle(community)
         self._waiting[community.name] = len(self.asks)
-        self.asks.append((community, ask, x))
+        lean = msgspec.structs.replace(ask, bins=[])
+        self.asks.append((community, lean, x["exposure"] / ask.appeal.reach))
 
     def table(self) -> LearnedTable:
         """Return what was heard as columns; to be asked when the replay has ended."""
@@ -83,15 +87,14 @@ class Listener:
             self._settle(community)
         appeals = [ask.appeal for _, ask, _ in self.asks]
         communities = [community.name for community, _, _ in self.asks]
-        features = [x for _, _, x in self.asks]
         names = sorted({name for appeal in appeals for name in appeal.attributes})
         who = _codes(list(zip(communities, (a.appealer for a in appeals), strict=True)))
         unit = _codes([(w, a.audience) for w, a in zip(who.tolist(), appeals, strict=True)])
-        time_days = np.array([x["time_days"] for x in features])
+        time_days = np.array([appeal.time_ms / DAY_MS for appeal in appeals])
         cluster, clustered_by = _clusters(who, unit, time_days)
         return LearnedTable(
             time_days=time_days,
-            exposure=np.array([x["exposure"] for x in features]),
+            exposure=np.array([ask.appeal.reach * share for _, ask, share in self.asks]),
             responses=np.array([float(ask.responses) for _, ask, _ in self.asks]),
             repeat=np.array([ask.repeat for _, ask, _ in self.asks], dtype=np.int64),
             kind_repeat=np.array([ask.kind_repeat for _, ask, _ in self.asks], dtype=np.int64),
@@ -99,7 +102,7 @@ class Listener:
             appealer=who,
             unit=unit,
             cluster=cluster,
-            stocks=np.array([_stocks(x) for x in features]).reshape(-1, 3),
+            stocks=np.array([_stocks(ask) for _, ask, _ in self.asks]).reshape(-1, 3),
             attributes=np.array(
                 [[appeal.attributes.get(name, 0.0) for name in names] for appeal in appeals]
             ).reshape(len(appeals), len(names)),
@@ -125,7 +128,8 @@ class Listener:
         return {name: np.array([self._scores[row][name] for row in rows]) for name in names}
 
 
-def _stocks(x: Features) -> list[float]:
+def _stocks(ask: Ask) -> list[float]:
+    x = ask.features(1.0)
     return [float(axis[_STOCK_INDEX]) for axis in (x["own"], x["kind_stock"], x["crowd"])]
 
 

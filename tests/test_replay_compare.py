@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from replay.cli_evaluate import register
-from replay.compare import BATCH, BATCH_REFITTED, MODEL, compare_models
+from replay.compare import BATCH, BATCH_REFITTED, MODEL, compare_models, learn_from
 from replay.compare_curves import poisson_regression, why_not_within, within_units
 from replay.compare_fit import batch_log_scores, dispersion_of, log_probability
 from replay.compare_table import LearnedTable
@@ -176,7 +176,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def comparison(world):
-    return compare_models({"events": read_lines(str(world))}, Settings())[0]
+    return compare_models(learn_from({"events": read_lines(str(world))}, Settings())[0])
 
 
 def test_log_scores_cover_every_model_and_every_appeal(comparison):
@@ -215,4 +215,4 @@ def test_the_command_writes_figures_and_plots(world, tmp_path):
 def test_too_few_appeals_are_refused(tmp_path):
     events = write_simulation("classic", 1, 20, tmp_path).events
     with pytest.raises(ConfigError, match="at least 50 appeals"):
-        compare_models({"events": read_lines(str(events))}, Settings())
+        learn_from({"events": read_lines(str(events))}, Settings())
