@@ -40,7 +40,7 @@ NORMAL_95 = 1.6448536269514722
 SHARE_MIN = 1e-9
 COHERENCE = 4.0  # checkpoints that an appeal faster or slower than the others shows it at
 DISPERSION_FROM = 50  # checkpoints of a kind, before which its curve is too rough to judge by
-CHECKPOINTS = 10  # an appeal is learned that many times
+APPEAL_CALLS = 1  # once the curve is old, an appeal is learned in one piece
 LAW_WEIGHT = 10.0  # responses that the parametric law counts for, in each bin
 KIND_WEIGHTS = tuple(10.0 * 10.0 ** (k / 2.0) for k in range(7))  # 10 to 10,000 responses
 
@@ -313,7 +313,7 @@ class Completion:
         self.refit_at = self.learned + due
         self._refit_pooled()
         if self.learns_hours:
-            self.hours.refit(self._pooled.density, keep=self.forgetting ** (due / CHECKPOINTS))
+            self.hours.refit(self._pooled.density, keep=self.forgetting ** (due / APPEAL_CALLS))
             self._profile = self.hours.average.tolist()
         if len(self._kinds) > 1:
             self._refit_kind_weight()

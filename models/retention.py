@@ -17,7 +17,7 @@ a Gaussian observation of eta by moment matching (models.gaussian), and the stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log, sqrt
+from math import erfc, exp, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaussian import (
     NORMAL_95,
+    NORMAL_99,
     count_interval,
     log_probability,
     matched_size,
@@ -39,8 +40,6 @@ from models.gaussian import (
 from models.joint import (
     SHARE_MAX,
     SHARE_MIN,
-    U_LEVEL,
-    U_WEAR,
     Belief,
     Joint,
     linearise,
@@ -49,6 +48,7 @@ from models.joint import (
 from models.layout import Layout
 from models.level import Level
 from models.retention_summary import summarise
+from models.strength import StrengthPosterior
 
 __all__ = ["PooledRetention"]
 
@@ -61,12 +61,13 @@ STATE_VERSION = 1
 LEARNING_LEVEL_SD = 1.0
 SIZES: list[float] = [0.5 * 1.2**i for i in range(38)]  # dispersion phi, .5 to 425
 LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
-WEAR_SDS: list[float] = [0.05 * 1.3**i for i in range(12)]
 SD_APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
 SD_WEAR_MIN = 0.1  # log retention below which a repeat says nothing about how wear-out differs
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
 # not a random sample).
 FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
+IMMUNE_MIN = 0.005  # probability of immunity that an upper limit of 99 % must mind
+SQRT_2 = sqrt(2.0)
 
 
 class PooledRetention(base.Regressor):
@@ -110,11 +111,11 @@ class PooledRetention(base.Regressor):
         self.layout = Layout(kinds_max, attributes_max, groups_max)
         self._coefficients = self.layout.coefficients
         self._level = Level(self._coefficients, self.layout.intercept)
-        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, 0.2))
-        self._effects.fit(self._coefficients.capacity)
         self._size = _grid(SIZES, 10.0, 1.5, forgetting)
         self._level_sd = _grid(LEVEL_SDS, 0.5, 0.7, forgetting)
-        self._wear_sd = _grid(WEAR_SDS, 0.2, 0.7, forgetting)
+        self._strength = StrengthPosterior(forgetting)
+        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._strength.estimate.total_sd))
+        self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
         self._kind_span: dict[str, list[float]] = {}
         self._log_gap_sum = 0.0
@@ -151,9 +152,7 @@ class PooledRetention(base.Regressor):
         belief = self._believe(x)
         mean = exp(min(belief.eta + belief.eta_variance / 2.0, 700.0))
         size = matched_size(belief.eta_variance, self.size)
-        return _forecast(
-            belief.retention, belief.retention_variance, mean, *count_interval(mean, size)
-        )
+        return _forecast(belief, mean, *count_interval(mean, size))
 
     def log_score_one(self, x: Mapping[Any, Any], y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
@@ -190,9 +189,8 @@ class PooledRetention(base.Regressor):
         second = float(weights @ (rate * rate)) * (1.0 + 1.0 / (size + responses))
         rest_size = rest * rest / max(second - rest * rest, 1e-12 * rest * rest)
         low, high = count_interval(rest, rest_size)
-        return _forecast(
-            retention, retention_variance, responses + rest, responses + low, responses + high
-        )
+        after = before._replace(retention=retention, retention_variance=retention_variance)
+        return _forecast(after, responses + rest, responses + low, responses + high)
 
     def level_now(self, time_days: float) -> tuple[float, float, float]:
         """Return the level relative to normal (its average so far, over about a year), with its 90
@@ -233,6 +231,13 @@ class PooledRetention(base.Regressor):
         share = min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
         return share * exp(moderation(appeal, self.layout)), sqrt(effects.covariance[unit, 1, 1])
 
+    def log_half_life_sds(self) -> list[float]:
+        """Return the sd of the log half-life of each axis."""
+        at = self.layout.half_life
+        variances = np.diagonal(self._coefficients.covariance)[at : at + 3]
+        sds: list[float] = np.sqrt(np.maximum(variances, 0.0)).tolist()
+        return sds
+
     @property
     def size(self) -> float:
         """The dispersion phi that counts are predicted with: 1 / (posterior mean of 1 / phi)."""
@@ -249,8 +254,13 @@ class PooledRetention(base.Regressor):
 
     @property
     def wear_sd(self) -> float:
-        """How much appealers' wear-out differs, relative to the common one (sd)."""
-        return self._wear_sd.mean
+        """How much the wear-out of appealers that are not immune differs, relative to all (sd)."""
+        return self._strength.estimate.sd
+
+    @property
+    def immune_share(self) -> float:
+        """The share of appealers that never wear out."""
+        return self._strength.estimate.share
 
     @property
     def evicted(self) -> int:
@@ -292,7 +302,7 @@ class PooledRetention(base.Regressor):
 
     def _predictive(self, joint: Joint) -> Belief:
         chance = self._level.jump_chance(self._coefficients)
-        return joint.believe(self.level_sd, self.wear_sd, chance)
+        return joint.believe(self.level_sd, self._strength.estimate, chance)
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
@@ -335,14 +345,13 @@ class PooledRetention(base.Regressor):
 
     def _learn_sds(self, joint: Joint, seen: float, noise: float, appeals: int) -> None:
         """Learn how much units differ: in level by their first appeals, in wear-out by repeats."""
-        level_sd, wear_sd = self._level_sd, self._wear_sd
+        level_sd, strength = self._level_sd, self._strength
         if appeals <= SD_APPEALS_MAX:
-            level_sd.learn(
-                joint.log_fit_of_sds(U_LEVEL, wear_sd.mean, level_sd.values, seen, noise)
-            )
+            estimate = strength.estimate
+            level_sd.learn(joint.log_fit_of_levels(estimate, level_sd.values, seen, noise))
         if abs(joint.slope) > SD_WEAR_MIN and appeals > 1:
-            wear_sd.learn(joint.log_fit_of_sds(U_WEAR, level_sd.mean, wear_sd.values, seen, noise))
-            self._effects.expect((LEARNING_LEVEL_SD, wear_sd.mean))
+            strength.learn(joint.log_fit_of_strengths(level_sd.mean, strength, seen, noise))
+            self._effects.expect((LEARNING_LEVEL_SD, strength.estimate.total_sd))
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
@@ -363,7 +372,7 @@ class PooledRetention(base.Regressor):
             "effects": self._effects.state(),
             "size": self._size.state(),
             "level_sd": self._level_sd.state(),
-            "wear_sd": self._wear_sd.state(),
+            "strength": self._strength.state(),
             "first_unit": list(self._first_unit.items()),
             "kind_span": [[kind, *span] for kind, span in self._kind_span.items()],
             "gaps": [self._log_gap_sum, self._gaps],
@@ -375,7 +384,7 @@ class PooledRetention(base.Regressor):
         if state["version"] != STATE_VERSION:
             raise ValueError(f"version: expected {STATE_VERSION}, got {state['version']!r}")
         self.layout.restore(state["layout"])
-        for name in ("level", "effects", "size", "level_sd", "wear_sd"):
+        for name in ("level", "effects", "size", "level_sd", "strength"):
             getattr(self, f"_{name}").restore(state[name])
         self._first_unit = {k: v for k, v in state["first_unit"]}
         self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}
@@ -389,10 +398,32 @@ def _grid(values: list[float], centre: float, log_sd: float, forgetting: float) 
     return GridPosterior(values, log_prior, forgetting)
 
 
-def _forecast(
-    log_retention: float, variance: float, mean: float, mean_low: float, mean_high: float
-) -> Forecast:
-    floor = (FLOOR_RELATIVE * log_retention) ** 2 + FLOOR_ABSOLUTE**2
-    sd = sqrt(max(variance, 0.0) + floor)
-    low, high = exp(log_retention - NORMAL_95 * sd), exp(log_retention + NORMAL_95 * sd)
-    return Forecast(exp(log_retention), low, high, mean, mean_low, mean_high, sd)
+def _forecast(belief: Belief, mean: float, mean_low: float, mean_high: float) -> Forecast:
+    centre, immune = belief.retention, belief.immune
+    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
+    sd = sqrt(max(belief.retention_variance, 0.0) + floor)
+    low, middle, high = centre - NORMAL_95 * sd, centre, centre + NORMAL_95 * sd
+    if immune > IMMUNE_MIN:
+        low, middle, high, highest = (
+            _mixture_quantile(p, centre, sd, immune) for p in (0.05, 0.5, 0.95, 0.99)
+        )
+        sd = max((high - middle) / NORMAL_95, (highest - middle) / NORMAL_99)
+    return Forecast(exp(middle), exp(low), exp(high), mean, mean_low, mean_high, sd)
+
+
+def _mixture_quantile(p: float, mean: float, sd: float, immune: float) -> float:
+    """Return a quantile of N(mean, sd^2), or of N(0, FLOOR_ABSOLUTE^2) with chance `immune`."""
+    reach = 4.0
+    low = min(mean - reach * sd, -reach * FLOOR_ABSOLUTE)
+    high = max(mean + reach * sd, reach * FLOOR_ABSOLUTE)
+    while high - low > 1e-4:
+        middle = 0.5 * (low + high)
+        below = (1.0 - immune) * _normal(middle, mean, sd)
+        below += immune * _normal(middle, 0.0, FLOOR_ABSOLUTE)
+        low, high = (middle, high) if below < p else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _normal(value: float, mean: float, sd: float) -> float:
+    """Return the distribution function of N(mean, sd^2)."""
+    return 0.5 * erfc((mean - value) / (sd * SQRT_2))

@@ -34,6 +34,8 @@ WEEK_MS = 7 * DAY_MS
 EARLY_SHARE = 0.5
 # What comes later than this is too little to wait for: at 95 % the interval is that of the whole.
 LEARNING_SHARE = 0.95
+# So long the completion curve learns at every checkpoint; later the final one tells it as much.
+YOUNG_CHECKPOINTS = 1000
 
 
 class Ask(msgspec.Struct):
@@ -47,6 +49,7 @@ class Ask(msgspec.Struct):
     bins: list[int] = []
     responses: int = 0
     bins_cut: int | None = None
+    bins_learned: int = 0
     early: bool = False
     learned: bool = False
 
@@ -172,22 +175,32 @@ class Community:
         ask = self.asks.get(message.appeal_id)
         if ask is None:
             return
-        before = ask.responses
         ask.bins += message.counts
         bins = len(ask.bins) if ask.bins_cut is None else min(len(ask.bins), ask.bins_cut)
         ask.responses = sum(ask.bins[:bins])
+        if message.final or self.completion.learned < YOUNG_CHECKPOINTS:
+            self._learn_completion(ask, bins)
+        if ask.learned:
+            if message.final:
+                self._close(ask, message)
+            return
         kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
-        fresh = ask.bins[message.bin_start : bins]
-        if fresh:
-            self.completion.learn_one(kind, time_ms, message.bin_start, fresh, before)
         share = self.completion.share(kind, time_ms, bins) if bins else 0.0
         if not ask.early and share >= EARLY_SHARE and not message.final:
             self._judge_early(ask, message.time_ms, share)
         ended = message.final or (ask.bins_cut is not None and len(ask.bins) >= ask.bins_cut)
-        if not ask.learned and (ended or share >= LEARNING_SHARE):
+        if ended or share >= LEARNING_SHARE:
             self._learn(ask, share, message.time_ms)
         if message.final:
             self._close(ask, message)
+
+    def _learn_completion(self, ask: Ask, bins: int) -> None:
+        """Let the completion curve learn the bins it has not seen of an appeal with responses."""
+        start, ask.bins_learned = ask.bins_learned, max(bins, ask.bins_learned)
+        if bins > start and ask.responses:
+            before, counts = sum(ask.bins[:start]), ask.bins[start:bins]
+            appeal = ask.appeal
+            self.completion.learn_one(appeal.kind, appeal.time_ms, start, counts, before)
 
     def _judge_early(self, ask: Ask, time_ms: int, share: float) -> None:
         ask.early = True

@@ -1,6 +1,4 @@
-"""Who answers others: responses that appealers gave to others' appeals, taken from the stream
-itself.
-"""
+"""Who answers others: responses that appealers gave to others' appeals, from the stream itself."""
 
 from __future__ import annotations
 
@@ -9,65 +7,72 @@ from zlib import crc32
 
 import msgspec
 
-from streams.recent import Recent
-
 __all__ = ["Reciprocity", "ReciprocityState"]
 
 # Answers of the last month or so are what a network remembers of somebody; the shape of the effect
 # is learned.
 HALF_LIFE_MS = 30 * 86_400_000
-
-
-class Given(msgspec.Struct, array_like=True):
-    """Answers somebody gave, fading, as they stood at a time."""
-
-    answers: float = 0.0
-    time_ms: int = 0
-
-    def at(self, time_ms: int) -> float:
-        """Return the answers still remembered at `time_ms`."""
-        return self.answers * exp2((self.time_ms - time_ms) / HALF_LIFE_MS)
+# Sums are kept in units that grow as old answers fade; before they overflow, all are written anew.
+GROWTH_MAX = 500.0
 
 
 class ReciprocityState(msgspec.Struct):
-    """Plain data of a `Reciprocity`."""
+    """Answers by responder, least recent first, in units of 2^((since - now) / half-life)."""
 
-    given: list[tuple[int, Given]] = []
+    since_ms: int | None = None
+    given: list[tuple[int, float]] = []
     forgotten: int = 0
 
 
 class Reciprocity:
-    """Counts answers by a 32-bit hash of the name: with 10^5 appealers and as many responders, some
-    two clash.
+    """Counts answers, fading, by a 32-bit hash of the name.
+
+    With 10^5 appealers and as many responders, some two names clash.
 
     Parameters
     ----------
     responders_max
         How many responders are remembered, the latest.
+    state
+        A state to go on from.
     """
 
     def __init__(self, responders_max: int, state: ReciprocityState | None = None) -> None:
         state = state or ReciprocityState()
-        self._given: Recent[int, Given] = Recent(responders_max, Given)
-        self._given.forgotten = state.forgotten
-        for hashed, given in state.given:
-            self._given[hashed] = given
+        self._responders_max = responders_max
+        self._since_ms = state.since_ms
+        self._given = dict(state.given)
+        self.forgotten = state.forgotten
 
     def of(self, appealer: str, time_ms: int) -> float:
         """Return log(1 + answers given lately)."""
         given = self._given.get(crc32(appealer.encode()))
-        return 0.0 if given is None else log1p(given.at(time_ms))
+        return 0.0 if given is None else log1p(given / self._growth(time_ms))
 
     def learn(self, appealer: str, time_ms: int, responders: list[int], responses: int) -> None:
         """Count the answers to an appeal; a sample of the responders stands for all of them."""
-        own = crc32(appealer.encode())
-        weight = max(1.0, responses / len(responders)) if responders else 0.0
+        if not responders:
+            return
+        weight = max(1.0, responses / len(responders)) * self._growth(time_ms)
+        given, own = self._given, crc32(appealer.encode())
         for hashed in responders:
             if hashed != own:
-                given = self._given.touch(hashed)
-                given.answers = given.at(time_ms) + weight
-                given.time_ms = time_ms
+                given[hashed] = given.pop(hashed, 0.0) + weight
+        while len(given) > self._responders_max:
+            del given[next(iter(given))]
+            self.forgotten += 1
+
+    def _growth(self, time_ms: int) -> float:
+        """Return what an answer now weighs against one at the beginning."""
+        if self._since_ms is None:
+            self._since_ms = time_ms
+        halvings = (time_ms - self._since_ms) / HALF_LIFE_MS
+        if halvings > GROWTH_MAX:
+            shrink = exp2(-halvings)
+            self._given = {hashed: given * shrink for hashed, given in self._given.items()}
+            self._since_ms, halvings = time_ms, 0.0
+        return exp2(halvings)
 
     def state(self) -> ReciprocityState:
         """Return everything counted as plain data."""
-        return ReciprocityState(list(self._given.items()), self._given.forgotten)
+        return ReciprocityState(self._since_ms, list(self._given.items()), self.forgotten)

@@ -16,10 +16,11 @@ from models.forecast import Features, Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
 from models.verdict import Ruling, Standing, Thresholds, rule
+from models.wear import Wear
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
-from streams.standing import COSTS_MORE, Asked, Series, Surroundings, standing_of
+from streams.standing import COSTS_MORE, Asked, Series, Surroundings, in_words, standing_of
 
 __all__ = ["SeriesBook", "SeriesBookState"]
 
@@ -207,10 +208,13 @@ class SeriesBook:
         self._evidence[key].restart()
 
     def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
-        ruling = self._priced(series, rule(self._standing(series, asked, here), self._thresholds))
+        standing, wear = self._standing(series, asked, here)
+        ruling = self._priced(series, rule(standing, self._thresholds))
         if series.is_news(ruling):
-            full = self._standing(series, asked, here, spoken_as=ruling.state)
-            ruling = self._priced(series, rule(full, self._thresholds))
+            standing = in_words(
+                standing, wear, self._model, series, asked, self._surroundings, ruling.state
+            )
+            ruling = self._priced(series, rule(standing, self._thresholds))
             self._say(series, asked, ruling)
         series.state, series.reference = ruling.state, ruling.reference
 
@@ -220,18 +224,15 @@ class SeriesBook:
             return ruling._replace(action="stop", reason=COSTS_MORE)
         return ruling
 
-    def _standing(
-        self, series: Series, asked: Asked, here: str, spoken_as: str | None = None
-    ) -> Standing:
+    def _standing(self, series: Series, asked: Asked, here: str) -> tuple[Standing, Wear]:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
-        around = self._surroundings
-        standing = standing_of(self._model, series, asked, around, cannot_tell, spoken_as)
+        standing, wear = standing_of(self._model, series, asked, cannot_tell)
         if not (series.worn or series.rising):
-            return standing
+            return standing, wear
         evidence = self._evidence[f"{series.appealer}\x1f{series.kind}"]
         stocks = asked.x["kind_stock"][HALF_LIFE_NODES]
         own = evidence.retention(stocks, asked.x["repeat"], log(asked.forecast.retention))
-        return standing._replace(own_estimate=own)
+        return standing._replace(own_estimate=own), wear
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
         again = ruling.ask_again

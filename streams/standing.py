@@ -10,13 +10,13 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from models.forecast import Features, Forecast
-from models.plan import AskAgain, ask_again
+from models.plan import AskAgain, rest_needed
 from models.retention import PooledRetention
 from models.verdict import Ruling, Standing, repeats_needed
-from models.wear import Wear, draw_wear, wear_of
+from models.wear import Wear, wear_of
 from streams.events import Appeal, Verdict
 
-__all__ = ["COSTS_MORE", "Asked", "Series", "Surroundings", "standing_of"]
+__all__ = ["COSTS_MORE", "Asked", "Series", "Surroundings", "in_words", "standing_of"]
 
 DAY_MS = 86_400_000
 # A series over many small audiences speaks of about this many recent repeats together.
@@ -26,11 +26,12 @@ TIMES_KEPT = 16
 FADING = 0.9  # what an appeal brought weighs half as much six appeals later
 CROWD_KEPT = 64
 KINDS_KEPT = 1000
-DRAWS = 33
-DRAWS_SEED = 2009
+# A strain known no better than that is not known at all.
+LOG_STRAIN_SD_MAX = 1.0
 FELT_HALF_LIVES = 3.0
 COSTS_MORE = "it costs more than it brings"
 _TIRED = ("tiring", "worn_out", "recovering")
+_THIS_APPEAL = np.array([1.0, 1.0, 0.0])
 NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
 
@@ -151,13 +152,9 @@ def standing_of(
     model: PooledRetention,
     series: Series,
     asked: Asked,
-    surroundings: Surroundings,
     cannot_tell: str | None,
-    spoken_as: str | None = None,
-) -> Standing:
-    """Return the standing of a series; what only the words need is left out.
-
-    With `spoken_as`, the state it will be given, that is added."""
+) -> tuple[Standing, Wear]:
+    """Return the standing of a series, without what only its words need, and its wear-out."""
     mean, sd, low = _together(model, series, asked)
     wear = wear_of(model, asked.x)
     own, kind, crowd = wear.costs()
@@ -177,9 +174,7 @@ def standing_of(
         rising_confirmed=series.rising,
         cannot_tell=cannot_tell if series.repeats else None,
     )
-    if spoken_as is None:
-        return standing
-    return _in_words(standing, model, series, asked, surroundings, wear, spoken_as)
+    return standing, wear
 
 
 def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[float, float, float]:
@@ -199,16 +194,16 @@ def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[flo
     return mean, sd, min(forecast.low, model.forecast_one(second).low)
 
 
-def _in_words(
+def in_words(
     standing: Standing,
+    wear: Wear,
     model: PooledRetention,
     series: Series,
     asked: Asked,
     surroundings: Surroundings,
-    wear: Wear,
     state: str,
 ) -> Standing:
-    """Add what the reason and the date say."""
+    """Add what the reason and the date say of a series that will be called `state`."""
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
     by_kind = standing.kind < standing.own
     audience = asked.x["audience"]
@@ -225,7 +220,7 @@ def _in_words(
         other_days=(asked.time_ms - others[0][0]) / DAY_MS if others else 0.0,
         rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
         needed=_needed(model, series, asked) if state == "unknown" else None,
-        ask_again=_ask_again(model, asked) if state in _TIRED else None,
+        ask_again=_ask_again(model, wear, asked.forecast) if state in _TIRED else None,
     )
 
 
@@ -247,13 +242,13 @@ def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
     return None if in_all is None else max(1, in_all - series.repeats)
 
 
-def _ask_again(model: PooledRetention, asked: Asked) -> AskAgain | None:
-    """Return when to ask again, this appeal being felt by then like those before it.
-
-    The seed is fixed and the generator new each time: the same belief gives the same dates.
-    """
-    rng = np.random.Generator(np.random.PCG64(DRAWS_SEED))
-    x = asked.x
-    felt = Features(**{**x, "own": x["own"] + 1.0, "kind_stock": x["kind_stock"] + 1.0})
-    drawn = draw_wear(model, felt, rng, DRAWS)
-    return ask_again(drawn.stocks, drawn.rates, drawn.half_lives_days)
+def _ask_again(model: PooledRetention, wear: Wear, forecast: Forecast) -> AskAgain | None:
+    """Return when to ask again, this appeal being felt by then like those before it."""
+    strains = wear.rates * (wear.stocks + _THIS_APPEAL)
+    cost = abs(log(forecast.retention))
+    return rest_needed(
+        strains.tolist(),
+        wear.half_lives_days.tolist(),
+        min(forecast.log_retention_sd / max(cost, 1e-6), LOG_STRAIN_SD_MAX),
+        model.log_half_life_sds(),
+    )
