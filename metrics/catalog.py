@@ -65,7 +65,7 @@ _METRICS = [
     *_gauge("first_response_ratio", _KIND, "Responses per person reached by first appeals."),
     *_interval("level", "ratio", ("community",), "Level of everybody's response; 1 is normal."),
     *_gauge("completion_ratio", ("community", "age_seconds"), "Share of responses in by an age."),
-    *_interval("surge", "ratio", ("community",), "Share of responses set off by earlier ones."),
+    *_interval("surge", "ratio", _KIND, "Share of responses set off by earlier ones."),
     # Series.
     *_gauge("series", (*_KIND, "state", "basis"), "Series by state and basis of their verdict."),
     *_gauge("worn_series", (*_KIND, "axis"), "Series tiring or worn out, by the axis that did it."),

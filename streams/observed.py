@@ -120,6 +120,10 @@ def learned_rows(rows: Rows, community: Community, now_ms: int, kinds: Iterable[
     estimate, low, high = community.model.level_now(now_ms / DAY_MS)
     level = {"estimate": estimate, "low": low, "high": high}
     _put_interval(rows, "level", "ratio", level, 1.0, name)
+    for kind in community.surge.kinds:
+        if (ratio := community.surge.ratio(kind)) is not None:
+            surge = dict(zip(("estimate", "low", "high"), ratio, strict=True))
+            _put_interval(rows, "surge", "ratio", surge, 1.0, name, kind)
     curve = community.completion.curve(None)
     for bins in community.grid.checkpoints:
         age_ms, share = curve[bins - 1][:2]

@@ -19,9 +19,23 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics.exporter import Exporter
+from metrics.openmetrics import serve
+from replay.driver import replay
+from replay.output import Output
+from replay.reader import read_lines, source_names
+from replay.simulate import write_simulation
+from replay.watch import Watch
+from streams.collector import Block
+from streams.events import Rejected, Tick
+from streams.pipeline import Pipeline
+from streams.settings import Settings
 
 METRICS = Path(__file__).parents[1] / "metrics"
 PATIENCE_S = 60.0
+TICK_EVERY_S = 0.5
 
 
 def program(name: str) -> str:
@@ -182,3 +196,72 @@ def watched(folder: Path, target_port: int) -> Iterator[tuple[Prometheus, Receiv
         config = config.replace("127.0.0.1:9093", f"127.0.0.1:{alerts_port}")
         config = config.replace("127.0.0.1:9108", f"127.0.0.1:{target_port}")
         yield stack.enter_context(prometheus(folder, config)), heard
+
+
+class Stream:
+    """A replay that, when it has read everything, ticks on like a live stream, until stopped."""
+
+    def __init__(self, events: Path, until_ms: int | None) -> None:
+        self.caught_up = threading.Event()
+        self.stopped = threading.Event()
+        self.registry = CollectorRegistry()
+        self._events, self._until_ms = events, until_ms
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        pipeline = Pipeline(Settings())
+        watch = Watch(pipeline, Exporter(self.registry))
+        [name] = source_names([str(self._events)])
+        replay(
+            pipeline,
+            {name: self._blocks(name)},
+            Output(None),
+            step_ms=watch.step_ms,
+            on_facts=watch.on_facts,
+            on_progress=watch.on_progress,
+        )
+        watch.finish()
+
+    def _blocks(self, name: str) -> Iterator[Block]:
+        line = time_ms = 0
+        for block in read_lines(str(self._events)):
+            count = len([event for event in block.events if not self._is_over(event)])
+            if count:
+                yield Block(block.source, block.lines[:count], block.events[:count])
+                line, time_ms = block.lines[count - 1], block.events[count - 1].time_ms
+            if count < len(block.events):
+                break
+        yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
+        self.caught_up.set()
+        while not self.stopped.wait(TICK_EVERY_S):
+            line, time_ms = line + 1, time_ms + 60_000
+            yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
+
+    def _is_over(self, event: Any) -> bool:
+        if self._until_ms is None or isinstance(event, Rejected):
+            return False
+        return bool(event.time_ms >= self._until_ms)
+
+    @contextmanager
+    def flowing(self) -> Iterator[int]:
+        """Flow, and serve, while in the block. Yields the port."""
+        with serve(self.registry, "127.0.0.1", 0) as port:
+            self._thread.start()
+            try:
+                yield port
+            finally:
+                self.stopped.set()
+                self._thread.join()
+
+
+@contextmanager
+def alerting(
+    folder: Path, scenario: str, appeals: int, until_ms: int | None = None
+) -> Iterator[tuple[Stream, Prometheus, Receiver]]:
+    events = folder / "events.jsonl"
+    if not events.exists():
+        write_simulation(scenario, 7, appeals, folder)
+    stream = Stream(events, until_ms)
+    with stream.flowing() as port, watched(folder, port) as (prometheus, heard):
+        wait_for("the stream to be read", stream.caught_up.is_set, patience_s=180)
+        yield stream, prometheus, heard

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from monitoring import Prometheus, Receiver, fetch, wait_for, watched
-from prometheus_client import CollectorRegistry
+from monitoring import Prometheus, alerting, fetch, wait_for
 
-from metrics.exporter import Exporter
-from metrics.openmetrics import serve
-from replay.driver import replay
-from replay.output import Output
-from replay.reader import read_lines, source_names
+from replay.reader import read_lines
 from replay.simulate import write_simulation
-from replay.watch import Watch
-from streams.collector import Block
-from streams.events import Appeal, Tick
-from streams.pipeline import Pipeline
-from streams.settings import Settings
+from streams.events import Appeal
 
 pytestmark = pytest.mark.integration
 
@@ -31,74 +19,6 @@ FATIGUE = {
     "AskagainSeriesWornOut",
     "AskagainTrickWornOutByOthers",
 }
-TICK_EVERY_S = 0.5
-
-
-class Stream:
-    """A replay that, when it has read everything, ticks on like a live stream, until stopped."""
-
-    def __init__(self, events: Path, until_ms: int | None) -> None:
-        self.caught_up = threading.Event()
-        self.stopped = threading.Event()
-        self.registry = CollectorRegistry()
-        self._events, self._until_ms = events, until_ms
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self) -> None:
-        pipeline = Pipeline(Settings())
-        watch = Watch(pipeline, Exporter(self.registry))
-        [name] = source_names([str(self._events)])
-        replay(
-            pipeline,
-            {name: self._blocks(name)},
-            Output(None),
-            step_ms=watch.step_ms,
-            on_facts=watch.on_facts,
-            on_progress=watch.on_progress,
-        )
-        watch.finish()
-
-    def _blocks(self, name: str) -> Iterator[Block]:
-        line = time_ms = 0
-        for block in read_lines(str(self._events)):
-            kept = [event for event in block.events if not self._is_over(event.time_ms)]
-            if kept:
-                yield Block(block.source, block.lines[: len(kept)], kept)
-                line, time_ms = block.lines[len(kept) - 1], kept[-1].time_ms
-            if len(kept) < len(block.events):
-                break
-        yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
-        self.caught_up.set()
-        while not self.stopped.wait(TICK_EVERY_S):
-            line, time_ms = line + 1, time_ms + 60_000
-            yield Block(name, [line + 1], [Tick(time_ms + Settings().allowed_lateness_ms)])
-
-    def _is_over(self, time_ms: int) -> bool:
-        return self._until_ms is not None and time_ms >= self._until_ms
-
-    @contextmanager
-    def flowing(self) -> Iterator[int]:
-        """Flow, and serve, while in the block. Yields the port."""
-        with serve(self.registry, "127.0.0.1", 0) as port:
-            self._thread.start()
-            try:
-                yield port
-            finally:
-                self.stopped.set()
-                self._thread.join()
-
-
-@contextmanager
-def alerting(
-    folder: Path, scenario: str, appeals: int, until_ms: int | None = None
-) -> Iterator[tuple[Stream, Prometheus, Receiver]]:
-    events = folder / "events.jsonl"
-    if not events.exists():
-        write_simulation(scenario, 7, appeals, folder)
-    stream = Stream(events, until_ms)
-    with stream.flowing() as port, watched(folder, port) as (prometheus, heard):
-        wait_for("the stream to be read", stream.caught_up.is_set, patience_s=180)
-        yield stream, prometheus, heard
 
 
 def settle(prometheus: Prometheus) -> None:
