@@ -7,6 +7,7 @@ Durations are written "90s", "5m", "12h", "7d" or "2w" under the field's name wi
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -70,10 +71,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     appealers_max: Positive = 200_000
     audiences_max: Positive = 500_000
     responders_max: Positive = 100_000
-    # Hashes of responders kept an appeal, to know which appealers answer others: 64 are 0.5 kB.
+    # Hashes of responders kept an appeal, to know which appealers answer others: 64 are 5 kB, for
+    # they are cut to size when there are twice as many.
     responders_sampled: Positive = 64
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"{name}: expected a finite number, got {getattr(self, name)}")
         if not _HORIZON_MS_MIN <= self.horizon_ms <= _HORIZON_MS_MAX:
             raise ConfigError(f"horizon: expected from 1m to 732d, got {_text_ms(self.horizon_ms)}")
         if self.allowed_lateness_ms > self.horizon_ms:
@@ -137,7 +142,7 @@ def load_settings(
     """Read a mapping's settings, a file's, ASKAGAIN_* variables, `overrides` (name to text)."""
     settings = settings_from(mapped or {}, "mapping", Settings())
     if path is not None:
-        settings = settings_from(_read_toml(path).get("settings", {}), str(path), settings)
+        settings = settings_from(_table(path), str(path), settings)
     known = {f.name.removesuffix("_ms") for f in msgspec.structs.fields(Settings)}
     named = {name: environment.get(f"ASKAGAIN_{name.upper()}") for name in sorted(known)}
     given = {name: value for name, value in named.items() if value is not None}
@@ -145,11 +150,14 @@ def load_settings(
     return settings_from(overrides, "command line", settings)
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: expected a readable TOML file, got: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: settings: expected a table, got {values!r}")
+    return values
 
 
 def _text_ms(ms: int) -> str:

@@ -17,7 +17,7 @@ Event = Appeal | Response | Tick
 
 
 def small_settings(**changes: Any) -> Settings:
-    return Settings(horizon_ms=HORIZON_MS, allowed_lateness_ms=LATENESS_MS, **changes)
+    return Settings(**{"horizon_ms": HORIZON_MS, "allowed_lateness_ms": LATENESS_MS} | changes)
 
 
 _gaps_ms = st.sampled_from(
