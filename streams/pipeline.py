@@ -4,14 +4,15 @@ and the tests drive.
 
 from __future__ import annotations
 
+import msgspec
+
 from streams.collector import Block, Collector, CollectorState
 from streams.events import Rejected
 from streams.learner import Envelope, Fact, Learner, LearnerState
 from streams.settings import Settings
+from streams.state import SnapshotError
 
 __all__ = ["Pipeline", "PipelineState"]
-
-import msgspec
 
 
 class PipelineState(msgspec.Struct):
@@ -46,8 +47,7 @@ class Pipeline:
             self._sequences = [0] * partitions
             self.learner = Learner(settings, names)
         else:
-            assert state.settings == settings.fingerprint(), "a snapshot made under other settings"
-            assert len(state.collectors) == partitions, "a snapshot of other partitions"
+            _check(state, settings, partitions)
             self.collectors = [Collector(settings, kept) for kept in state.collectors]
             self._sequences = list(state.sequences)
             self.learner = Learner(settings, names, state.learner)
@@ -92,11 +92,21 @@ class Pipeline:
 
     def state(self) -> PipelineState:
         """Return everything known. Encode it before going on: it shares its parts with the
-        pipeline.
+        pipeline. What has come out is not in it: take that first.
         """
+        assert not self.learner.facts and not any(one.rejects for one in self.collectors)
         return PipelineState(
             settings=self.settings.fingerprint(),
             collectors=[collector.state for collector in self.collectors],
             sequences=self._sequences,
             learner=self.learner.state(),
+        )
+
+
+def _check(state: PipelineState, settings: Settings, partitions: int) -> None:
+    found = (state.settings, len(state.collectors))
+    expected = (settings.fingerprint(), partitions)
+    if found != expected:
+        raise SnapshotError(
+            f"snapshot: expected settings and partitions {expected}, got one made with {found}"
         )

@@ -5,12 +5,13 @@ disk.
 from __future__ import annotations
 
 from typing import Any, TypeVar
+from zlib import crc32
 
 import msgspec
 
 __all__ = ["SCHEMA_VERSION", "SnapshotError", "pack", "unpack"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 T = TypeVar("T")
 
@@ -22,13 +23,16 @@ class SnapshotError(ValueError):
 class _Snapshot(msgspec.Struct, frozen=True):
     schema_version: int
     kind: str
+    crc32: int
     state: msgspec.Raw
 
 
 def pack(state: Any) -> bytes:
     """Encode a state struct."""
-    body = msgspec.Raw(msgspec.msgpack.encode(state))
-    return msgspec.msgpack.encode(_Snapshot(SCHEMA_VERSION, type(state).__name__, body))
+    body = msgspec.msgpack.encode(state)
+    return msgspec.msgpack.encode(
+        _Snapshot(SCHEMA_VERSION, type(state).__name__, crc32(body), msgspec.Raw(body))
+    )
 
 
 def unpack(data: bytes, kind: type[T]) -> T:
@@ -46,6 +50,8 @@ def unpack(data: bytes, kind: type[T]) -> T:
                 f"snapshot: expected {kind.__name__} of schema {SCHEMA_VERSION}, "
                 f"got {snapshot.kind} of schema {snapshot.schema_version}"
             )
+        if crc32(snapshot.state) != snapshot.crc32:
+            raise SnapshotError(f"snapshot: expected checksum {snapshot.crc32}: it is damaged")
         return msgspec.msgpack.decode(snapshot.state, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotError(f"snapshot: expected msgpack of {kind.__name__}: {error}") from None
