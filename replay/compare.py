@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 # The batch regression is fitted on the first part, and all are compared on the rest.
 TRAINING_SHARE = 0.5
-REFITS = 5
+REFITS = 12
 APPEALS_MIN = 50
 MODEL = "askagain"
 BATCH, BATCH_REFITTED = "batch", f"batch, refitted {REFITS} times"
