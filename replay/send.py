@@ -17,6 +17,7 @@ from streams.events import Appeal, Rejected, Response, Tick
 from streams.kafka_config import KafkaConfig, client_options
 from streams.kafka_topics import make_topics
 from streams.kafka_wire import partition_for, tick_value
+from streams.ticker import now_ms
 
 __all__ = ["SentEvents", "lines_of", "mapped_lines", "send"]
 
@@ -73,6 +74,7 @@ class _Route:
     def __init__(self, config: KafkaConfig, partitions: int) -> None:
         self._config = config
         self._partitions = partitions
+        self._now_ms = now_ms()
         self.unkeyed = 0
         self.newest_ms: int | None = None
 
@@ -82,7 +84,8 @@ class _Route:
         except BadEvent:
             self.unkeyed += 1
             return self._config.responses_topic, self.unkeyed % self._partitions
-        if self.newest_ms is None or decoded.time_ms > self.newest_ms:
+        # What claims to be of the future will be rejected, and is no end to go by.
+        if (self.newest_ms or decoded.time_ms) <= decoded.time_ms <= self._now_ms:
             self.newest_ms = decoded.time_ms
         if isinstance(decoded, Tick):
             return self._config.responses_topic, 0
