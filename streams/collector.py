@@ -306,9 +306,7 @@ class Collector:
             self._count_once(appeal, held)
 
     def _count_once(self, appeal: OpenAppeal, new: Held) -> None:
-        """Of several responses with one id the least counts: decided by what they say, not by
-        arrival.
-        """
+        """Of responses with one id the least counts: by what they say, not by arrival."""
         identity = new.response.response_id or ""
         other = appeal.unsettled.get(identity)
         if identity in appeal.settled or (other is not None and other.key() <= new.key()):
