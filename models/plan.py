@@ -154,7 +154,7 @@ def rest_needed(
 
     >>> again = rest_needed([0.5], [21.0], 0.1, [0.1])
     >>> round(again.days, 1), round(again.low), round(again.high)
-    (34.0, 26, 42)
+    (34.0, 27, 42)
     """
     allowed = -math.log(target)
     felt = [max(strain, 0.0) for strain in strains]

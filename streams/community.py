@@ -35,7 +35,7 @@ EARLY_SHARE = 0.5
 # What comes later than this is too little to wait for: at 95 % the interval is that of the whole.
 LEARNING_SHARE = 0.95
 # So long the completion curve learns at every checkpoint; later the final one tells it as much.
-YOUNG_CHECKPOINTS = 1000
+YOUNG_CHECKPOINTS = 400
 
 
 class Ask(msgspec.Struct):

@@ -72,6 +72,15 @@ class Design:
                 return "synchronised"
             if s.rests >= 2.0 and s.rest_changes < REST_CHANGE_MIN * s.rests:
                 return "same_rests"
-        since_ms = time_ms - CONCURRENT_MS
-        others = sum(when >= since_ms and of != key for when, of in s.latest)
-        return "few_concurrent" if others < CONCURRENT_MIN else None
+        return None if self._are_concurrent(time_ms - CONCURRENT_MS, key) else "few_concurrent"
+
+    def _are_concurrent(self, since_ms: int, key: str) -> bool:
+        """Return whether enough others asked since then, looking from the latest backwards."""
+        others = 0
+        for when_ms, of in reversed(self.state.latest):
+            if when_ms < since_ms:
+                return False
+            others += of != key
+            if others >= CONCURRENT_MIN:
+                return True
+        return False

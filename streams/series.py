@@ -16,7 +16,6 @@ from models.forecast import Features, Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
 from models.verdict import Ruling, Standing, Thresholds, rule
-from models.wear import Wear
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
@@ -208,11 +207,11 @@ class SeriesBook:
         self._evidence[key].restart()
 
     def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
-        standing, wear = self._standing(series, asked, here)
+        standing = self._standing(series, asked, here)
         ruling = self._priced(series, rule(standing, self._thresholds))
         if series.is_news(ruling):
             standing = in_words(
-                standing, wear, self._model, series, asked, self._surroundings, ruling.state
+                standing, self._model, series, asked, self._surroundings, ruling.state
             )
             ruling = self._priced(series, rule(standing, self._thresholds))
             self._say(series, asked, ruling)
@@ -224,15 +223,15 @@ class SeriesBook:
             return ruling._replace(action="stop", reason=COSTS_MORE)
         return ruling
 
-    def _standing(self, series: Series, asked: Asked, here: str) -> tuple[Standing, Wear]:
+    def _standing(self, series: Series, asked: Asked, here: str) -> Standing:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
-        standing, wear = standing_of(self._model, series, asked, cannot_tell)
+        standing = standing_of(self._model, series, asked, cannot_tell)
         if not (series.worn or series.rising):
-            return standing, wear
+            return standing
         evidence = self._evidence[f"{series.appealer}\x1f{series.kind}"]
         stocks = asked.x["kind_stock"][HALF_LIFE_NODES]
         own = evidence.retention(stocks, asked.x["repeat"], log(asked.forecast.retention))
-        return standing._replace(own_estimate=own), wear
+        return standing._replace(own_estimate=own)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
         again = ruling.ask_again

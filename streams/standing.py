@@ -149,16 +149,11 @@ class Surroundings(msgspec.Struct):
 
 
 def standing_of(
-    model: PooledRetention,
-    series: Series,
-    asked: Asked,
-    cannot_tell: str | None,
-) -> tuple[Standing, Wear]:
-    """Return the standing of a series, without what only its words need, and its wear-out."""
+    model: PooledRetention, series: Series, asked: Asked, cannot_tell: str | None
+) -> Standing:
+    """Return the standing of a series, without what only its words need."""
     mean, sd, low = _together(model, series, asked)
-    wear = wear_of(model, asked.x)
-    own, kind, crowd = wear.costs()
-    standing = Standing(
+    return Standing(
         state=series.state,
         reference=series.reference,
         repeat=series.repeat,
@@ -166,15 +161,10 @@ def standing_of(
         low=low,
         high=exp(mean + NORMAL_95 * sd),
         high_99=exp(mean + NORMAL_99 * sd),
-        own=own,
-        kind=kind,
-        crowd=crowd,
-        level=log(model.level_now(asked.x["time_days"])[0]),
         worn_confirmed=series.worn,
         rising_confirmed=series.rising,
         cannot_tell=cannot_tell if series.repeats else None,
     )
-    return standing, wear
 
 
 def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[float, float, float]:
@@ -196,16 +186,17 @@ def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[flo
 
 def in_words(
     standing: Standing,
-    wear: Wear,
     model: PooledRetention,
     series: Series,
     asked: Asked,
     surroundings: Surroundings,
     state: str,
 ) -> Standing:
-    """Add what the reason and the date say of a series that will be called `state`."""
+    """Add what the reason, the action and the date say of a series that is to be called `state`."""
+    wear = wear_of(model, asked.x)
+    own, kind, crowd = wear.costs()
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
-    by_kind = standing.kind < standing.own
+    by_kind = kind < own
     audience = asked.x["audience"]
     times = series.times_ms if by_kind else surroundings.own_times(series.appealer, audience)
     felt = _since(times, asked.time_ms, kind_days if by_kind else own_days)
@@ -213,6 +204,10 @@ def in_words(
     crowd_ms = round(crowd_days * DAY_MS)
     others = surroundings.others(series.kind, series.appealer, asked.time_ms - crowd_ms)
     return standing._replace(
+        own=own,
+        kind=kind,
+        crowd=crowd,
+        level=log(model.level_now(asked.x["time_days"])[0]),
         appeals=len(felt),
         days=(asked.time_ms - felt[0]) / DAY_MS if felt else 0.0,
         others=len(others),
