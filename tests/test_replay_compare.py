@@ -169,6 +169,13 @@ def test_the_batch_regression_knows_nothing_of_what_comes_later():
     assert np.array_equal(batch_log_scores(table, half)[:100], changed[:100])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_refits():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("replay.compare.REFITS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return write_simulation("seasonal", 5, 150, tmp_path_factory.mktemp("world")).events
