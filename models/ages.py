@@ -16,7 +16,7 @@ __all__ = ["AgeGrid"]
 FINE_SLOTS_A_HORIZON = 10_080
 FINE_SHARE = 7  # slots are fine until a seventh of the horizon: the first day of seven
 COARSENING = 15
-DOUBLINGS = 7  # the youngest checkpoint is at horizon / 2^7: 79 minutes of seven days
+DOUBLINGS = 9  # the youngest checkpoint is at horizon / 2^9: twenty minutes of seven days
 HORIZON_MS_MIN = 60_000
 
 
@@ -58,7 +58,7 @@ class AgeGrid:
     >>> grid.slot(59_999), grid.slot(86_400_000), grid.slot(7 * 86_400_000 - 1)
     (0, 1440, 2015)
     >>> [grid.edges_ms[bins - 1] // 60_000 for bins in grid.checkpoints]
-    [79, 157, 315, 630, 1260, 2520, 5040, 10080]
+    [20, 39, 79, 157, 315, 630, 1260, 2520, 5040, 10080]
     """
 
     __slots__ = (

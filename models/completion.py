@@ -40,7 +40,7 @@ NORMAL_95 = 1.6448536269514722
 SHARE_MIN = 1e-9
 COHERENCE = 4.0  # checkpoints that an appeal faster or slower than the others shows it at
 DISPERSION_FROM = 50  # checkpoints of a kind, before which its curve is too rough to judge by
-APPEAL_CALLS = 1  # once the curve is old, an appeal is learned in one piece
+APPEAL_CALLS = 10  # checkpoints, at each of which an appeal is learned while the curve is young
 LAW_WEIGHT = 10.0  # responses that the parametric law counts for, in each bin
 KIND_WEIGHTS = tuple(10.0 * 10.0 ** (k / 2.0) for k in range(7))  # 10 to 10,000 responses
 
