@@ -1,8 +1,9 @@
 """The two ways out: scraped over HTTP now, or written with the stream's own times, for back-fill.
 
 What `Backfill` writes, `promtool tsdb create-blocks-from openmetrics FILE DIR` turns into blocks.
-A sample is a day (or whatever the step) from the next, so whoever asks that Prometheus must let a
-value hold as long: `prometheus --query.lookback-delta=25h`.
+Samples are a day (or whatever the step) apart, so whoever asks that Prometheus must let a value
+hold as long, and no longer, for the format has no way to say that a series has ended:
+`prometheus --query.lookback-delta=1439m`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from types import TracebackType
 from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.samples import Sample
 
 from metrics.catalog import CATALOG
@@ -25,6 +25,9 @@ from metrics.exporter import Exporter
 __all__ = ["Backfill", "address_of", "serve"]
 
 LOOPBACK = "127.0.0.1"
+DAY_MS = 86_400_000
+# A year in which nobody asked is shown as it stood; what lies further ahead is rather a wrong date.
+HELD_STEPS_MAX = 400
 
 
 def address_of(text: str) -> tuple[str, int]:
@@ -75,11 +78,12 @@ class Backfill:
         What is shown.
     path
         The file; an old one is replaced when all is written.
+    step_ms
+        Samples are put at whole multiples of it, at or after the time of what they say.
 
     Examples
     --------
     >>> exporter = Exporter()
-    >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "m.txt"
     ...     with Backfill(exporter, path) as backfill:
@@ -92,13 +96,16 @@ class Backfill:
     # EOF
     """
 
-    def __init__(self, exporter: Exporter, path: Path) -> None:
+    def __init__(self, exporter: Exporter, path: Path, step_ms: int = DAY_MS) -> None:
         self.exporter = exporter
         self.path = path
-        self.written_ms: int | None = None
+        self.step_ms = step_ms
         self._stack = ExitStack()
         self._files: dict[str, BinaryIO] = {}
         self._heads: dict[str, bytes] = {}
+        # What was last shown, and as of when: written once nothing newer can take its place.
+        self._latest_ms: int | None = None
+        self._latest: dict[str, list[bytes]] = {}
 
     def __enter__(self) -> Backfill:
         folder = TemporaryDirectory(prefix=f".{self.path.name}-", dir=self.path.parent)
@@ -113,28 +120,44 @@ class Backfill:
     ) -> None:
         with self._stack:
             if kind is None:
+                self._settle(None)
                 self._put_together()
 
     def write(self, time_ms: int) -> None:
-        """Write what is shown now as of event time `time_ms`, unless that was written before."""
-        if self.written_ms is not None and time_ms <= self.written_ms:
-            return
-        self.written_ms = time_ms
-        stamp = f"{time_ms // 1000}.{time_ms % 1000:03d}"
+        """Write what is shown now, as of event time `time_ms`, at the end of its step.
+
+        What was written into the same step before is replaced; where steps were left out, what was
+        last said is said again.
+        """
+        at_ms = -(-time_ms // self.step_ms) * self.step_ms
+        self._settle(at_ms)
+        self._latest_ms = at_ms
+        self._latest = {}
         for family in self.exporter.collect():
             if family.type != "histogram":
-                file = self._file(family)
-                file.writelines(_line(sample, stamp) for sample in family.samples)
+                self._heads[family.name] = (
+                    f"# HELP {family.name} {family.documentation}\n"
+                    f"# TYPE {family.name} {family.type}\n"
+                ).encode()
+                self._latest[family.name] = [_start_of_line(sample) for sample in family.samples]
 
-    def _file(self, family: Family) -> BinaryIO:
-        file = self._files.get(family.name)
-        if file is None:
-            self._heads[family.name] = (
-                f"# HELP {family.name} {family.documentation}\n# TYPE {family.name} {family.type}\n"
-            ).encode()
-            file = self._stack.enter_context((self._folder / family.name).open("w+b"))
-            self._files[family.name] = file
-        return file
+    def _settle(self, next_ms: int | None) -> None:
+        """Write what was last shown, at its time and at those until `next_ms`."""
+        first_ms = self._latest_ms
+        if first_ms is None or (next_ms is not None and next_ms <= first_ms):
+            return
+        end_ms = first_ms + self.step_ms if next_ms is None else next_ms
+        end_ms = min(end_ms, first_ms + HELD_STEPS_MAX * self.step_ms)
+        for at_ms in range(first_ms, end_ms, self.step_ms):
+            stamp = f" {at_ms // 1000}.{at_ms % 1000:03d}\n".encode()
+            for name, lines in self._latest.items():
+                self._file(name).writelines(line + stamp for line in lines)
+
+    def _file(self, name: str) -> BinaryIO:
+        if name not in self._files:
+            path = self._folder / name
+            self._files[name] = self._stack.enter_context(path.open("w+b"))
+        return self._files[name]
 
     def _put_together(self) -> None:
         whole = self._folder / "whole"
@@ -148,10 +171,10 @@ class Backfill:
         whole.replace(self.path)
 
 
-def _line(sample: Sample, stamp: str) -> bytes:
+def _start_of_line(sample: Sample) -> bytes:
     labels = ",".join(f'{name}="{_escaped(text)}"' for name, text in sample.labels.items())
     braces = f"{{{labels}}}" if labels else ""
-    return f"{sample.name}{braces} {sample.value!r} {stamp}\n".encode()
+    return f"{sample.name}{braces} {sample.value!r}".encode()
 
 
 def _escaped(text: str) -> str:

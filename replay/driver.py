@@ -57,8 +57,8 @@ def replay(
     speed
         Event time over real time; None: as fast as it goes.
     step_ms
-        Cut blocks where so much event time begins anew, so that who listens hears at least as
-        often; None: they are left whole.
+        Cut blocks where the watermark passes a multiple of this, so that who listens hears how
+        things stood just before; None: they are left whole.
     on_progress, on_facts
         Hear of progress and of facts, after each block.
 
@@ -69,7 +69,7 @@ def replay(
     """
     started_s = time.perf_counter()
     events = 0
-    pace = _Pace(speed, step_ms)
+    pace = _Pace(speed, step_ms, pipeline.settings.allowed_lateness_ms)
     for name in sources:
         pipeline.declare(name)
     for name, block in merge_sources(sources):
@@ -96,9 +96,10 @@ class _Pace:
 
     PORTION = 200
 
-    def __init__(self, speed: float | None, step_ms: int | None) -> None:
+    def __init__(self, speed: float | None, step_ms: int | None, lateness_ms: int) -> None:
         self._speed = speed
         self._step_ms = step_ms
+        self._lateness_ms = lateness_ms
         self._first: tuple[int, float] | None = None
 
     def portions(self, block: Block) -> Iterator[Block]:
@@ -127,7 +128,7 @@ class _Pace:
         event = block.events[index]
         if self._step_ms is None or isinstance(event, Rejected):
             return before
-        return event.time_ms // self._step_ms
+        return (event.time_ms - self._lateness_ms) // self._step_ms
 
     def _wait(self, part: Block, speed: float) -> None:
         times = [event.time_ms for event in part.events if not isinstance(event, Rejected)]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from metrics.exporter import Exporter
-from metrics.openmetrics import Backfill
+from metrics.openmetrics import Backfill, address_of, serve
 from replay.driver import Progress
 from streams.learner import Fact
 from streams.observer import BEYOND_TIME_MS, Observer
 from streams.pipeline import Pipeline
+from streams.settings import ConfigError
 from streams.telemetry import CollectorProgress, LearnerProgress
 
-__all__ = ["STEP_MS", "Watch"]
+__all__ = ["STEP_MS", "Watch", "watching"]
 
 STEP_MS = 86_400_000
 
@@ -30,7 +35,7 @@ class Watch:
     backfill
         Where they are written after each look, if at all.
     step_ms
-        The blocks must be cut at least so often (replay.driver.replay's `step_ms`).
+        Unless the back-fill has its own. Blocks must be cut as often (replay.driver's `step_ms`).
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class Watch:
         self.pipeline = pipeline
         self.observer = Observer(exporter, pipeline.settings, _version(), self._newest_ms)
         self.backfill = backfill
-        self.step_ms = step_ms
+        self.step_ms = step_ms if backfill is None else backfill.step_ms
         self._looked_at = -1
         self._tell()
         self._look()
@@ -93,6 +98,50 @@ class Watch:
     def _newest_ms(self) -> int:
         sources = [one for c in self.pipeline.collectors for one in c.state.sources.values()]
         return max((source.newest_ms for source in sources), default=0)
+
+
+@contextmanager
+def watching(
+    pipeline: Pipeline,
+    openmetrics: Path | None = None,
+    serve_at: str | None = None,
+    step_ms: int = STEP_MS,
+) -> Iterator[Watch | None]:
+    """Watch a replay while in the block, if anybody wants to know. At its end look once more.
+
+    Parameters
+    ----------
+    pipeline
+        A fresh one.
+    openmetrics
+        File to write with the stream's own times, for back-fill.
+    serve_at
+        HOST:PORT, or :PORT on this machine only, to serve /metrics at.
+    step_ms
+        Event time between two looks, and so between two samples in the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be written or the address not be listened at.
+    """
+    if openmetrics is None and serve_at is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        registry = CollectorRegistry()
+        exporter = Exporter(registry)
+        backfill = None
+        try:
+            if openmetrics is not None:
+                backfill = stack.enter_context(Backfill(exporter, openmetrics, step_ms))
+            if serve_at is not None:
+                stack.enter_context(serve(registry, *address_of(serve_at)))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"metrics to {serve_at or openmetrics}: {error}") from None
+        watch = Watch(pipeline, exporter, backfill, step_ms)
+        yield watch
+        watch.finish()
 
 
 def _version() -> str:

@@ -172,7 +172,8 @@ def hurried(text: str) -> str:
     text = re.sub(r"(for|interval|evaluation_interval|scrape_interval): \d+\w+", r"\1: 1s", text)
     text = re.sub(r"(keep_firing_for): \d+\w+", r"\1: 2s", text)
     text = re.sub(r"(group_wait|group_interval): \d+\w", r"\1: 1s", text)
-    return text.replace("[15m]", "[6s]").replace("for: 1s\n        keep", "for: 3s\n        keep")
+    text = text.replace("scrape_interval: 1s", "scrape_interval: 2s")
+    return text.replace("[15m]", "[10s]").replace("for: 1s\n        keep", "for: 3s\n        keep")
 
 
 @contextmanager
