@@ -9,9 +9,12 @@ Faust's web views stay off; windows, `take`, tables and `exactly_once` are not u
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from typing import Any, cast
 
 import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -41,6 +44,23 @@ class _Consumer(driver.Consumer):
             if offset is not None:
                 await self._seek(tp, offset)
                 self._read_offset[tp] = offset or None
+
+    async def tell(self, places: dict[tuple[str, int], int]) -> None:
+        """Commit offsets for those who watch. Faust's own way crashes if a rebalance comes between,
+        and here a commit that fails is no harm.
+        """
+        await self._thread.call_thread(self._commit_owned, places)
+
+    async def _commit_owned(self, places: dict[tuple[str, int], int]) -> None:
+        consumer = self._thread._ensure_consumer()
+        owned = {
+            TopicPartition(topic, number): offset
+            for (topic, number), offset in places.items()
+            if TopicPartition(topic, number) in consumer.assignment()
+        }
+        if owned:
+            with suppress(KafkaError):
+                await consumer.commit(owned)
 
 
 class _Transport(driver.Transport):
@@ -112,9 +132,7 @@ def _attach(app: faust.App, live: Live) -> None:
         await app.consumer.seek(TP(topic, partition), offset)
 
     async def commit(places: dict[tuple[str, int], int]) -> None:
-        await cast(_Consumer, app.consumer)._commit(
-            {TP(t, n): offset for (t, n), offset in places.items()}
-        )
+        await cast(_Consumer, app.consumer).tell(places)
 
     def highwater(topic: str, partition: int) -> int:
         return app.consumer.highwater(TP(topic, partition)) or 0
