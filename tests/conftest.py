@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -30,7 +32,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
-    """Compare with a file in tests/golden, or renew it with --update-golden. The diff is the review."""
+    """Compare with a file in tests/golden, or renew it with --update-golden: its diff is reviewed.
+
+    In JSON lines fractions need agree to four digits only: the last ones may differ between one
+    machine's numpy and another's.
+    """
 
     def check(name: str, got: bytes) -> None:
         path = GOLDEN / name
@@ -38,6 +44,19 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, bytes], None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(got)
         assert path.is_file(), f"{path}: expected a golden file; make it with --update-golden"
-        assert got.decode() == path.read_text(encoding="utf-8")
+        if name.endswith(".jsonl"):
+            assert list(_facts(got)) == list(_facts(path.read_bytes()))
+        else:
+            assert got.decode() == path.read_text(encoding="utf-8")
 
     return check
+
+
+def _facts(text: bytes) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        fact: dict[str, Any] = msgspec.json.decode(line)
+        yield {name: _nearly(value) for name, value in fact.items()}
+
+
+def _nearly(value: Any) -> Any:
+    return pytest.approx(value, rel=1e-4) if type(value) is float else value
