@@ -39,6 +39,7 @@ def overview() -> dashboard.Dashboard:
     )
     _now(made)
     _wear_out(made)
+    _level_and_pace(made)
     _series(made)
     _stream(made)
     return made
@@ -76,6 +77,15 @@ def _now(made: dashboard.Dashboard) -> None:
             [Line(f"sum(askagain_under_way_appeals{{{COMMUNITY}}})", "appeals")],
         )
     )
+    made.with_panel(
+        rows(
+            "Firing",
+            "What metrics/RUNBOOK.md says of each: what it means, what to look at, what to do.",
+            [Line('ALERTS{alertname=~"Askagain.+",alertstate="firing"}')],
+            "alertname",
+            hide=("__name__", "instance", "job", "Value", "alertstate", "about"),
+        ).height(5)
+    )
 
 
 def _wear_out(made: dashboard.Dashboard) -> None:
@@ -108,6 +118,9 @@ def _wear_out(made: dashboard.Dashboard) -> None:
             ],
         )
     )
+
+
+def _level_and_pace(made: dashboard.Dashboard) -> None:
     made.with_panel(
         lines(
             "Level",

@@ -151,11 +151,13 @@ def rows(
         panel.with_target(target)
     columns = {f"Value #{chr(65 + i)}": line.name for i, line in enumerate(queries) if line.name}
     hidden = dict.fromkeys(("Time", *(f"Time {i + 1}" for i in range(len(queries))), *hide), True)
-    for step, options in (
-        ("joinByField", {"byField": join, "mode": "outer"}),
-        ("organize", {"renameByName": columns, "excludeByName": hidden}),
-    ):
-        panel.with_transformation(models.DataTransformerConfig(id_val=step, options=options))
+    if len(queries) > 1:
+        options = {"byField": join, "mode": "outer"}
+        panel.with_transformation(
+            models.DataTransformerConfig(id_val="joinByField", options=options)
+        )
+    arranged = {"renameByName": columns, "excludeByName": hidden}
+    panel.with_transformation(models.DataTransformerConfig(id_val="organize", options=arranged))
     return panel
 
 
