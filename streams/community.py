@@ -25,7 +25,7 @@ from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
 from streams.series import SeriesBook, SeriesBookState
 from streams.settings import Settings
-from streams.tally import Cell, Tally
+from streams.tally import Cell, Tally, explained
 
 __all__ = ["Ask", "Community", "CommunityState"]
 
@@ -50,6 +50,7 @@ class Ask(msgspec.Struct):
     responses: int = 0
     bins_cut: int | None = None
     bins_learned: int = 0
+    prior: Forecast | None = None
     early: bool = False
     learned: bool = False
 
@@ -153,7 +154,7 @@ class Community:
             self._cut_previous(appeal)
         self.asks[appeal.appeal_id] = ask
         x = ask.features(1.0)
-        forecast = self.model.forecast_one(x)
+        ask.prior = forecast = self.model.forecast_one(x)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
         self.series.open(x, appeal, ask.repeat, forecast)
 
@@ -228,7 +229,8 @@ class Community:
         if message.responses >= self.surge.responses_min:
             self.surge.learn_one(kind, message.slots, self.completion.density(kind, time_ms))
         repeat, value = ask.kind_repeat, message.value_micros
-        self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value)
+        prior = ask.prior or forecast
+        self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value, prior)
         self.series.close(ask.appeal, ask.responses, message.exits, value)
         appealer = ask.appeal.appealer
         self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)
@@ -264,6 +266,7 @@ class Community:
 
     def summary(self) -> dict[str, Any]:
         """Return what was learned, for summary.json."""
+        by_repeat = self.tally.summary(self.settings.exit_price)
         return {
             "series": len(self.series.verdicts()),
             "kind_evidence": self.series.kind_evidence(),
@@ -271,7 +274,10 @@ class Community:
             "fit": self.fit.summary(),
             "completion": self._curves(),
             "surge": self._surges(),
-            "by_repeat": self.tally.summary(self.settings.exit_price),
+            "by_repeat": by_repeat,
+            "not_wear_out": [
+                text for kind, rows in by_repeat.items() if (text := explained(kind, rows))
+            ],
             "forgotten": self.exposure.forgotten(),
         }
 

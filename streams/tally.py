@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from math import exp, log
 from typing import Any
 
 import msgspec
 
+from models.forecast import Forecast
 from streams.events import Appeal
 
-__all__ = ["REPEAT_MAX", "Cell", "Tally"]
+__all__ = ["REPEAT_MAX", "Cell", "Tally", "explained"]
 
 # The tenth repeat stands for all later ones.
 REPEAT_MAX = 10
 # A kind's ten cells take about 1 kB.
 KINDS_MAX = 1000
 OTHER = "other"
+FALL_MIN = 0.05  # natural log: a naive fall below that needs no explanation
 
 
 class Cell(msgspec.Struct, array_like=True):
-    """Sums over closed appeals of one kind and repeat. `reach` in people, value in millionths."""
+    """Sums over closed appeals of one kind and repeat. `reach` in people, value in millionths.
+
+    firsts : responses expected had each been a first appeal then, to that audience at that level.
+    kept, kept_low, kept_high : what the learned retention, and its 90 % interval, leaves of those.
+    """
 
     appeals: int = 0
     reach: float = 0.0
     responses: int = 0
     exits: int = 0
     value_micros: int = 0
+    firsts: float = 0.0
+    kept: float = 0.0
+    kept_low: float = 0.0
+    kept_high: float = 0.0
 
 
 class Tally:
@@ -39,8 +50,16 @@ class Tally:
     def __init__(self, kinds: dict[str, list[Cell]] | None = None) -> None:
         self.kinds: dict[str, list[Cell]] = kinds or {}
 
-    def learn(self, appeal: Appeal, repeat: int, responses: int, exits: int, value: int) -> None:
-        """Count a closed appeal; `value` in millionths."""
+    def learn(
+        self,
+        appeal: Appeal,
+        repeat: int,
+        responses: int,
+        exits: int,
+        value: int,
+        forecast: Forecast,
+    ) -> None:
+        """Count a closed appeal; `value` in millionths, `forecast` as it was before its responses."""
         known = appeal.kind in self.kinds or len(self.kinds) < KINDS_MAX
         cells = self.kinds.setdefault(appeal.kind if known else OTHER, [])
         repeat = min(repeat, REPEAT_MAX)
@@ -51,9 +70,14 @@ class Tally:
         cell.responses += responses
         cell.exits += exits
         cell.value_micros += value
+        first = forecast.mean / forecast.retention
+        cell.firsts += first
+        cell.kept += first * forecast.retention
+        cell.kept_low += first * forecast.low
+        cell.kept_high += first * forecast.high
 
     def summary(self, exit_price: float) -> dict[str, Any]:
-        """Return, by kind, what each repeat drew; retention is naive: relative to the first."""
+        """Return, by kind, what each repeat drew: naive retention beside the learned one."""
         return {
             kind: [
                 _row(repeat, cell, cells[0], exit_price)
@@ -62,6 +86,25 @@ class Tally:
             ]
             for kind, cells in sorted(self.kinds.items())
         }
+
+
+def explained(kind: str, rows: list[dict[str, Any]]) -> str | None:
+    """Say how much of the naive fall over the repeats is not wear-out; None if nothing fell.
+
+    Logs of both retentions, weighted by the appeals at each repeat.
+    """
+    repeats = [row for row in rows if row["repeat"] > 1 and row["naive_retention"]]
+    naive = sum(row["appeals"] * log(row["naive_retention"]) for row in repeats)
+    adjusted = sum(row["appeals"] * log(row["retention"]) for row in repeats)
+    asked = sum(row["appeals"] for row in repeats)
+    if not asked or naive / asked > -FALL_MIN:
+        return None
+    share = min(max(1.0 - adjusted / naive, 0.0), 1.0)
+    return (
+        f"{kind}: repeats naively keep {exp(naive / asked):.2f} of a first appeal's responses, "
+        f"{exp(adjusted / asked):.2f} once level, calendar and who was asked are taken out: "
+        f"these explain {share:.0%} of the fall"
+    )
 
 
 def _row(repeat: int, cell: Cell, first: Cell, exit_price: float) -> dict[str, Any]:
@@ -76,6 +119,9 @@ def _row(repeat: int, cell: Cell, first: Cell, exit_price: float) -> dict[str, A
         "response_rate": rate,
         "exit_rate": cell.exits / cell.reach,
         "naive_retention": rate / first_rate if first_rate else None,
+        "retention": cell.kept / cell.firsts,
+        "low": cell.kept_low / cell.firsts,
+        "high": cell.kept_high / cell.firsts,
         "value_per_appeal": worth / cell.appeals,
         "net_value_per_appeal": (worth - exit_price * cell.exits) / cell.appeals,
     }
