@@ -50,7 +50,6 @@ class Ask(msgspec.Struct):
     responses: int = 0
     bins_cut: int | None = None
     bins_learned: int = 0
-    prior: Forecast | None = None
     early: bool = False
     learned: bool = False
 
@@ -154,7 +153,7 @@ class Community:
             self._cut_previous(appeal)
         self.asks[appeal.appeal_id] = ask
         x = ask.features(1.0)
-        ask.prior = forecast = self.model.forecast_one(x)
+        forecast = self.model.forecast_one(x)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
         self.series.open(x, appeal, ask.repeat, forecast)
 
@@ -229,8 +228,7 @@ class Community:
         if message.responses >= self.surge.responses_min:
             self.surge.learn_one(kind, message.slots, self.completion.density(kind, time_ms))
         repeat, value = ask.kind_repeat, message.value_micros
-        prior = ask.prior or forecast
-        self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value, prior)
+        self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value, forecast)
         self.series.close(ask.appeal, ask.responses, message.exits, value)
         appealer = ask.appeal.appealer
         self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)

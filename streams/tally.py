@@ -59,7 +59,7 @@ class Tally:
         value: int,
         forecast: Forecast,
     ) -> None:
-        """Count a closed appeal; `value` in millionths, `forecast` as it was before its responses."""
+        """Count a closed appeal; `value` in millionths, `forecast` as of its end."""
         known = appeal.kind in self.kinds or len(self.kinds) < KINDS_MAX
         cells = self.kinds.setdefault(appeal.kind if known else OTHER, [])
         repeat = min(repeat, REPEAT_MAX)
