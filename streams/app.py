@@ -9,6 +9,7 @@ Faust's web views stay off; windows, `take`, tables and `exactly_once` are not u
 from __future__ import annotations
 
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ import faust
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 from yarl import URL
 
 from streams.kafka_config import KafkaConfig, ssl_context
@@ -28,6 +29,7 @@ __all__ = ["build_app"]
 # A worker that restores much must not be thought dead meanwhile; its own thread sends heartbeats.
 REBALANCE_S = 120.0
 FETCH_BYTES = 4_194_304
+BATCH = 256
 
 
 class _App(faust.App):
@@ -35,7 +37,25 @@ class _App(faust.App):
 
 
 class _Consumer(driver.Consumer):
-    """Reads from where the units stand, whenever Faust seeks."""
+    """Reads from where the units stand, whenever Faust seeks; hands on batches, not messages.
+
+    A message's way through Faust (two tasks, a queue, an event) takes about 0.2 ms, so it goes
+    that way with up to a few hundred others of its partition: as the last of them, which carries
+    them in `batch`. A unit checks every offset (kafka_station), so nothing rests on Faust's count.
+    """
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        for tp, batch in (records or {}).items():
+            for start in range(0, len(batch), BATCH):
+                if not self.flow_active or generation != self.app.consumer_generation_id:
+                    return
+                if active is None or tp in active or tp in self._buffered_partitions:
+                    part = batch[start : start + BATCH]
+                    message = cast(Any, self._to_message(tp, part[-1]))
+                    message.batch = part
+                    yield tp, message
 
     async def perform_seek(self) -> None:
         live = cast(_App, self.app).live
@@ -82,7 +102,7 @@ def build_app(config: KafkaConfig, live: Live) -> faust.App:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=FETCH_BYTES,
         datadir=tempfile.gettempdir(),
-        stream_buffer_maxsize=8_192,
+        stream_buffer_maxsize=32,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         topic_disable_leader=True,
@@ -101,15 +121,11 @@ def _agent(app: faust.App, live: Live) -> Any:
     async def carry(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            record = record_of(
-                message.topic,
-                message.partition,
-                message.offset,
-                round(message.timestamp * 1000.0),
-                message.value,
-                message.headers,
-            )
-            await live.take(record, message.generation_id)
+            for one in message.batch:
+                record = record_of(
+                    one.topic, one.partition, one.offset, one.timestamp, one.value, one.headers
+                )
+                await live.take(record, message.generation_id)
 
     return carry
 

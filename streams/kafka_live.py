@@ -39,9 +39,6 @@ log = logging.getLogger("askagain.worker")
 
 # A pass takes about 20 ms of work at 10 k events a second, so that batches are worth their cost.
 PASS_EVERY_S = 0.02
-RECORDS_A_PASS = 500
-# About 2 MB of single events, 100 MB of arrays of 100, a unit.
-WAITING_MAX = 5_000
 TELL_ALL_EVERY_S = 0.25
 LOOK_EVERY_S = 0.5
 LOOK_AT_LEARNED_EVERY_S = 10.0
@@ -211,7 +208,7 @@ class Live:
             station = self.stations.get((kind, record.partition))
             if station is None:
                 return
-            if station.waiting() < WAITING_MAX:
+            if station.has_room():
                 await self._arrive(station, record)
                 return
             self._room.clear()
@@ -239,7 +236,7 @@ class Live:
                 await asyncio.sleep(PASS_EVERY_S)
 
     async def _work_on(self, station: Station) -> None:
-        records = station.take(RECORDS_A_PASS)
+        records = station.take()
         station.changed = station.changed or bool(records)
         unit = station.unit
         if isinstance(unit, LearnerUnit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from enum import Enum
 
 from streams.kafka_collecting import CollectorUnit
@@ -10,6 +11,13 @@ from streams.kafka_learning import LearnerUnit
 from streams.kafka_wire import Record
 
 __all__ = ["Arrival", "Station"]
+
+# What may wait for a unit: some seconds of work, in single events or in arrays.
+WAITING_MAX = 5_000
+WAITING_BYTES_MAX = 32_000_000
+# What is applied at a time, during which nothing else happens: 0.1 s or so.
+PASS_MAX = 500
+PASS_BYTES_MAX = 2_000_000
 
 
 class Arrival(Enum):
@@ -44,7 +52,8 @@ class Station:
         self.saved_s = 0.0
         self.saving_cost_s = 0.0
         self.written: dict[str, int] = {}
-        self._waiting: list[Record] = []
+        self._waiting: deque[Record] = deque()
+        self._waiting_bytes = 0
         self._next: dict[str, int] = {}
         self._gaps: dict[str, int] = {}
 
@@ -53,6 +62,7 @@ class Station:
         (the beginning of each topic's log).
         """
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._gaps.clear()
         self._next = {topic: max(self._applied(topic), start) for topic, start in starts.items()}
 
@@ -78,13 +88,24 @@ class Station:
         self._gaps.pop(record.topic, None)
         self._next[record.topic] = record.offset + 1
         self._waiting.append(record)
+        self._waiting_bytes += len(record.value)
         return Arrival.TAKEN
 
     def waiting(self) -> int:
         """Return how many records wait."""
         return len(self._waiting)
 
-    def take(self, limit: int) -> list[Record]:
-        """Return the records that waited longest."""
-        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+    def has_room(self) -> bool:
+        """Say whether more may wait."""
+        return len(self._waiting) < WAITING_MAX and self._waiting_bytes < WAITING_BYTES_MAX
+
+    def take(self) -> list[Record]:
+        """Return the records that waited longest, as many as are worth a pass."""
+        taken: list[Record] = []
+        size = 0
+        while self._waiting and len(taken) < PASS_MAX and size < PASS_BYTES_MAX:
+            record = self._waiting.popleft()
+            size += len(record.value)
+            taken.append(record)
+        self._waiting_bytes -= size
         return taken
