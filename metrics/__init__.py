@@ -1,1 +1,1 @@
-
+"""What Prometheus, Alertmanager and Grafana need: numbers and names only."""

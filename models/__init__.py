@@ -1,1 +1,1 @@
-
+"""Estimators in river's API: numbers in, numbers out."""

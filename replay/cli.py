@@ -8,12 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-
-# The models' matrices are small: threads cost more than they save, and two that wait for each other
-# on a busy machine cost ten times as much. Must be said before numpy is first imported.
-for _threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -17,7 +17,7 @@ __all__ = ["rounded", "run_facts", "summarise"]
 def summarise(pipeline: Pipeline, fates: dict[str, Any]) -> dict[str, Any]:
     """Return the content of summary.json: a function of events, settings and code alone."""
     learner = pipeline.learner
-    return rounded(
+    content: dict[str, Any] = rounded(
         {
             "settings": msgspec.to_builtins(pipeline.settings),
             "settings_fingerprint": pipeline.settings.fingerprint(),
@@ -29,6 +29,7 @@ def summarise(pipeline: Pipeline, fates: dict[str, Any]) -> dict[str, Any]:
             },
         }
     )
+    return content
 
 
 def run_facts(replayed: Replayed, sources: list[str]) -> dict[str, Any]:

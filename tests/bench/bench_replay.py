@@ -1,6 +1,7 @@
 """What a response and an appeal cost in `askagain replay`, beside a bare loop over the same file.
 
-Absolute figures depend on the machine; the ratio is what to compare. Run by `make bench`; asserts nothing.
+Absolute figures depend on the machine; the ratio is what to compare. Run by `make bench`; asserts
+nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def bare(events: Path) -> float:
 
 
 def replayed(events: Path, out: Path) -> tuple[float, float]:
-    """Run the program as users do. Returns events a second (by its own clock) and MiB at the peak."""
+    """Run the program as users do. Returns events a second (its own clock) and MiB at the peak."""
     script = (
         "import resource, sys; from replay.cli import app\n"
         "try: app(sys.argv[1:])\n"
