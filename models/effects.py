@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.coefficients import Coefficients
+
 __all__ = ["BLANK", "Effects"]
 
 Floats = NDArray[np.float64]
@@ -107,6 +109,15 @@ class Effects:
         self.appeals = np.pad(self.appeals, (0, more))
         self.last_days = np.pad(self.last_days, (0, more))
 
+    def owed(self, unit: int, slope: float) -> Floats:
+        """Return the covariance, given the coefficients, of what depends on a unit's effects.
+
+        That is, in this order: log mean, log retention, u_wear, u_level; shape (4, 4).
+        """
+        owes = np.array([[1.0, slope], [0.0, slope], [0.0, 1.0], [1.0, 0.0]])
+        covariance: Floats = owes @ self.covariance[unit] @ owes.T
+        return covariance
+
     def update(self, unit: int, row: Floats, slope: float, from_state: float, noise: float) -> None:
         """Learn, given the coefficients, from an observation of u_level + slope u_wear.
 
@@ -142,6 +153,21 @@ class Effects:
         self.loading[:, :, source] = 0.0
         self.mean += constant * owed
         self.covariance += variance * owed[:, :, None] * owed[:, None, :]
+
+    def forget(self, index: int) -> None:
+        """Let no unit owe anything to a coefficient that has turned out to be zero."""
+        self.loading[:, :, index] = 0.0
+
+    def stand_in(self, old: int, new: int, coefficients: Coefficients) -> None:
+        """Let what units owe to the entry `old`, about to go, be owed to `new` from now on.
+
+        The one is said by the other by regression, what is left by its mean and variance.
+        """
+        covariance, mean = coefficients.covariance, coefficients.mean
+        slope = float(covariance[old, new] / max(covariance[new, new], 1e-300))
+        constant = float(mean[old] - slope * mean[new])
+        variance = max(0.0, float(covariance[old, old] - slope * covariance[old, new]))
+        self.move(old, new, slope, constant, variance)
 
     def state(self) -> dict[str, Any]:
         used = len(self.row) + 1

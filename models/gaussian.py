@@ -12,7 +12,7 @@ because a count of thousands is far sharper than what was believed before it.
 
 from __future__ import annotations
 
-from math import exp, floor, inf, lgamma, log, log1p, sqrt
+from math import exp, floor, lgamma, log, log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from scipy.special import gammaincinv, gammaln
 
 __all__ = [
     "NORMAL_95",
+    "NORMAL_99",
     "count_interval",
     "log_probability",
     "matched_size",
@@ -32,6 +33,7 @@ Floats = NDArray[np.float64]
 NORMAL_95 = (
     1.6448536269514722  # 95 % point of the standard normal: a 90 % interval leaves out both tails
 )
+NORMAL_99 = 2.3263478740408408
 NODES = 15
 # Below it the probabilities are summed one by one; above, a count is nearly continuous.
 EXACT_MEAN_MAX = 30.0
@@ -161,10 +163,3 @@ def _exact_quantile(p: float, mean: float, size: float) -> float:
         total += term
         count += 1
     return float(count)
-
-
-def log_normal_density(value: float, variance: float) -> float:
-    """Return the log density at `value` of a Gaussian of mean 0."""
-    if variance <= 0.0:
-        return inf if value == 0.0 else -inf
-    return -0.5 * (log(2.0 * np.pi * variance) + value * value / variance)

@@ -7,8 +7,8 @@ said about it jointly Gaussian.
 
 from __future__ import annotations
 
-from math import exp
-from typing import NamedTuple
+from math import exp, log
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +17,44 @@ from models.design import Appeal
 from models.effects import Effects
 from models.layout import STEPS, WEEKDAYS, Layout
 from models.level import Level
+from models.strength import IMMUNE, Strength, StrengthPosterior
 
 __all__ = ["SHARE_MAX", "SHARE_MIN", "Belief", "Joint", "linearise", "moderation"]
 
 Floats = NDArray[np.float64]
 
 # A conditioned quantity comes after all that are still of interest (see _exchange_prior).
-ETA, RETENTION, JUMP, U_WEAR, U_LEVEL = range(5)
+ETA, RETENTION, U_WEAR, U_LEVEL = range(4)
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
 MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
+SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
 STEP_REACH = 12.0  # widths from a step beyond which it is fully up or down
 
 
 class Belief(NamedTuple):
-    """Mean and variance of log mean and log retention, and their covariance, for prediction."""
+    """What to predict with: mean and variance of log mean and log retention, their covariance.
+
+    immune : the probability that the unit never wears out. Log retention is what it is if not.
+    """
 
     eta: float
     eta_variance: float
     retention: float
     retention_variance: float
     covariance: float
+    immune: float
 
 
 class Joint:
-    """The Gaussian over one appeal's log mean, log retention, its unit's effects, the latest jump.
+    """The Gaussian over one appeal's log mean, log retention, and its unit's effects.
 
     It stands under the wide priors used for learning.
 
     Attributes
     ----------
-    mean : 5 numbers. covariance : 5 rows of 5.
+    mean : 4 numbers. covariance : 4 rows of 4. All that may have jumped is weighed in.
+    eta, eta_variance : of the log mean, every candidate for a jump being one.
     row : shape (capacity,), what the log mean owes to the coefficients, effects integrated out.
     spread : shape (capacity,), its covariance with the coefficients.
     slope : what one more u_wear adds to log retention.
@@ -55,12 +62,24 @@ class Joint:
     prior_sds : of the unit's level and wear-out.
     """
 
-    __slots__ = ("covariance", "mean", "open_variance", "prior_sds", "row", "slope", "spread")
+    __slots__ = (
+        "covariance",
+        "eta",
+        "eta_variance",
+        "mean",
+        "open_variance",
+        "prior_sds",
+        "row",
+        "slope",
+        "spread",
+    )
 
     def __init__(
         self,
         mean: list[float],
         covariance: list[list[float]],
+        eta: float,
+        eta_variance: float,
         row: Floats,
         spread: Floats,
         slope: float,
@@ -69,136 +88,223 @@ class Joint:
     ) -> None:
         self.mean = mean
         self.covariance = covariance
+        self.eta = eta
+        self.eta_variance = eta_variance
         self.row = row
         self.spread = spread
         self.slope = slope
         self.open_variance = open_variance
         self.prior_sds = prior_sds
 
-    def believe(self, level_sd: float, wear_sd: float, jump_chance: float) -> Belief:
-        """Return the belief under the priors used for prediction.
-
-        Units differ with the sds given, and the level has jumped in its latest slot with that
-        chance: the two possibilities together have the moments of a mixture.
-        """
+    def believe(self, level_sd: float, strength: Strength) -> Belief:
+        """Return the belief under the priors used for prediction: units differ as given."""
         mean, covariance = list(self.mean), [list(row) for row in self.covariance]
         _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
-        _exchange_prior(mean, covariance, U_WEAR, self.prior_sds[1], wear_sd)
-        eta_jump, retention_jump, variance = covariance[JUMP][:3]
-        shift = change = 0.0
-        if variance > 0.0:
-            # Had there been no jump, means would differ by -cov / variance * jump, covariances by
-            # -cov cov' / variance; mixing adds what the means differ.
-            still, jump = 1.0 - jump_chance, mean[JUMP]
-            shift = -still * jump / variance
-            change = still * (jump_chance * jump * jump - variance) / (variance * variance)
-        return Belief(
-            mean[ETA] + shift * eta_jump,
-            covariance[ETA][ETA] + change * eta_jump * eta_jump + self.open_variance,
-            mean[RETENTION] + shift * retention_jump,
-            covariance[RETENTION][RETENTION] + change * retention_jump * retention_jump,
-            covariance[RETENTION][ETA] + change * retention_jump * eta_jump,
+        never = None
+        if strength.share > SHARE_IGNORED and self.slope != 0.0:
+            never = _immune_eta(mean, covariance)
+        _exchange_prior(mean, covariance, U_WEAR, self.prior_sds[1], strength.sd, strength.mean)
+        tiring = Belief(
+            mean[ETA],
+            covariance[ETA][ETA] + self.open_variance,
+            mean[RETENTION],
+            covariance[RETENTION][RETENTION],
+            covariance[RETENTION][ETA],
+            0.0,
         )
+        if never is None:
+            return tiring
+        immune = _immune_chance(mean[U_WEAR], covariance[U_WEAR][U_WEAR], strength)
+        return _mix(tiring, never[0], never[1] + self.open_variance, immune)
 
-    def log_fit_of_sds(
-        self, effect: int, other_sd: float, sds: Floats, seen: float, noise: float
+    def log_fit_of_levels(
+        self, strength: Strength, sds: Floats, seen: float, noise: float
     ) -> Floats:
-        """Return how well each sd units may have in one effect foretold the log mean.
+        """Return how well each sd units may have in level foretold the log mean.
 
         Parameters
         ----------
-        effect : U_LEVEL or U_WEAR. other_sd : of the other one.
-        sds : shape (n,), those to compare.
+        strength : how they differ in wear-out. sds : shape (n,), those to compare.
         seen, noise : the log mean as seen, and the variance of the error.
         """
         mean, covariance = list(self.mean), [list(row) for row in self.covariance]
-        # The last index is conditioned on first: bring the other effect there.
-        other = U_LEVEL + U_WEAR - effect
-        _swap_last(mean, covariance, other)
-        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[U_LEVEL - other], other_sd)
-        prior_variance = self.prior_sds[U_LEVEL - effect] ** 2
-        # As in _exchange_prior, for all sds at once.
-        lacking = sds**-2 - 1.0 / prior_variance
-        across, own = covariance[U_WEAR][ETA], min(covariance[U_WEAR][U_WEAR], prior_variance)
-        gain = across * lacking / (1.0 + own * lacking)
-        surprise = seen - mean[ETA] + gain * mean[U_WEAR]
-        variances = covariance[ETA][ETA] - gain * across + noise
-        fit: Floats = -0.5 * (np.log(variances) + surprise * surprise / variances)
+        _swap_effects(mean, covariance)
+        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[1], strength.total_sd)
+        fit, _, _ = _fits(mean, covariance, self.prior_sds[0], sds, 0.0, seen, noise)
+        return fit
+
+    def log_fit_of_strengths(
+        self, level_sd: float, posterior: StrengthPosterior, seen: float, noise: float
+    ) -> Floats:
+        """Return how well each distribution of strength foretold the log mean.
+
+        Shape (sds, shares) of the posterior; a unit is weighed as immune or not by its past.
+        """
+        mean, covariance = list(self.mean), [list(row) for row in self.covariance]
+        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
+        sds, shares = posterior.sds, posterior.shares
+        means = shares / (1.0 - shares)
+        tiring, centre, variance = _fits(
+            mean, covariance, self.prior_sds[1], sds, means, seen, noise
+        )
+        log_odds = _log_density(IMMUNE - centre, variance) - _log_density(IMMUNE - means, sds**2)
+        eta, eta_variance = _immune_eta(mean, covariance)
+        never = _log_density(np.asarray(seen - eta), eta_variance + noise)
+        with np.errstate(divide="ignore"):
+            as_immune = np.log(shares) + log_odds
+        as_tiring = np.log1p(-shares)
+        both = np.logaddexp(as_immune, as_tiring)
+        fit: Floats = np.logaddexp(as_immune + never, as_tiring + tiring) - both
         return fit
 
 
-def _swap_last(mean: list[float], covariance: list[list[float]], index: int) -> None:
-    """Let the quantities at `index` and at the end change places."""
-    last = len(mean) - 1
-    if index == last:
-        return
-    mean[index], mean[last] = mean[last], mean[index]
-    covariance[index], covariance[last] = covariance[last], covariance[index]
+def _fits(
+    mean: list[float],
+    covariance: list[list[float]],
+    prior_sd: float,
+    sds: Floats,
+    means: Floats | float,
+    seen: float,
+    noise: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Return the log fit, and mean and variance of the effect at U_WEAR, had it had other priors.
+
+    As in _exchange_prior, for many sds and means at once.
+    """
+    lacking = sds**-2 - prior_sd**-2
+    across, own = covariance[U_WEAR][ETA], min(covariance[U_WEAR][U_WEAR], prior_sd**2)
+    share = 1.0 / (1.0 + own * lacking)
+    change = (means * sds**-2 - mean[U_WEAR] * lacking) * share
+    surprise = seen - mean[ETA] - across * change
+    variances = covariance[ETA][ETA] - across * across * lacking * share + noise
+    fit: Floats = _log_density(surprise, variances)
+    return fit, mean[U_WEAR] + own * change, own * share
+
+
+def _log_density(away: Floats, variance: Any) -> Floats:
+    """Return the log density of N(0, variance), but for its constant."""
+    density: Floats = -0.5 * (np.log(variance) + away * away / variance)
+    return density
+
+
+def _immune_eta(mean: list[float], covariance: list[list[float]]) -> tuple[float, float]:
+    """Return mean and variance of the log mean if the unit never wears out."""
+    row = covariance[U_WEAR]
+    gain = row[ETA] / row[U_WEAR]
+    return mean[ETA] + gain * (IMMUNE - mean[U_WEAR]), covariance[ETA][ETA] - gain * row[ETA]
+
+
+def _immune_chance(mean: float, variance: float, strength: Strength) -> float:
+    """Return the chance that a unit is immune, N(mean, variance) being its u if it is not."""
+    prior = IMMUNE - strength.mean
+    log_odds = log(strength.share / (1.0 - strength.share)) + 0.5 * (
+        log(strength.sd**2 / variance)
+        + prior * prior / strength.sd**2
+        - (IMMUNE - mean) ** 2 / variance
+    )
+    return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, log_odds))))
+
+
+def _mix(tiring: Belief, never: float, never_variance: float, immune: float) -> Belief:
+    """Return what to expect of the log mean of a unit that may be immune; the rest as if not."""
+    apart = never - tiring.eta
+    variance = (1.0 - immune) * tiring.eta_variance + immune * never_variance
+    return tiring._replace(
+        eta=tiring.eta + immune * apart,
+        eta_variance=variance + immune * (1.0 - immune) * apart * apart,
+        covariance=(1.0 - immune) * tiring.covariance,
+        immune=immune,
+    )
+
+
+def _swap_effects(mean: list[float], covariance: list[list[float]]) -> None:
+    """Let the unit's two effects change places: what is conditioned on first comes last."""
+    a, b = U_WEAR, U_LEVEL
+    mean[a], mean[b] = mean[b], mean[a]
+    covariance[a], covariance[b] = covariance[b], covariance[a]
     for row in covariance:
-        row[index], row[last] = row[last], row[index]
+        row[a], row[b] = row[b], row[a]
 
 
 def _exchange_prior(
-    mean: list[float], covariance: list[list[float]], index: int, prior_sd: float, sd: float
+    mean: list[float],
+    covariance: list[list[float]],
+    index: int,
+    prior_sd: float,
+    sd: float,
+    centre: float = 0.0,
 ) -> None:
-    """Believe what would be believed had the effect at `index` had the prior N(0, sd^2) instead.
+    """Believe what would be believed had an effect the prior N(centre, sd^2), not N(0, prior_sd^2).
 
-    It is one more observation, of 0 with the precision that was lacking (a negative one loosens).
-    Only what stands before `index` is brought up to date, at and below the diagonal. The variance
-    is at most what the prior allowed; stand-ins for forgotten levels may exceed that a little.
+    It is one more observation, with the precision that was lacking (a negative one loosens). The
+    variance is at most what the prior allowed; stand-ins for forgotten levels may exceed it a bit.
     """
     lacking = sd**-2 - prior_sd**-2
-    column, own = covariance[index], mean[index]
-    factor = lacking / (1.0 + min(column[index], prior_sd * prior_sd) * lacking)
+    own = min(covariance[index][index], prior_sd * prior_sd)
+    share = 1.0 / (1.0 + own * lacking)
+    change = (centre * sd**-2 - mean[index] * lacking) * share
+    _shift(mean, covariance, index, change, lacking * share)
+    mean[index] += own * change
+    covariance[index][index] = own * share
+
+
+def _shift(
+    mean: list[float], covariance: list[list[float]], index: int, change: float, factor: float
+) -> None:
+    """Add `change` times covariances to the means, take `factor` times their products off them.
+
+    Only what stands before `index` is brought up to date, at and below the diagonal.
+    """
+    column = covariance[index]
     for i in range(index):
-        gain = column[i] * factor
-        mean[i] -= gain * own
-        row = covariance[i]
+        mean[i] += column[i] * change
+        gain, row = column[i] * factor, covariance[i]
         for j in range(i + 1):
             row[j] -= gain * column[j]
 
 
 def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: Effects) -> Joint:
     """Return what is believed of an appeal by the unit in row `unit` of the effects."""
-    coefficients = layout.coefficients
+    coefficients, jumps = layout.coefficients, level.jumps
     mean, loading = coefficients.mean, effects.loading[unit]
-    rows = np.zeros((5, len(mean)))
+    rows = np.zeros((4, len(mean)))
     open_variance = _fill_first(appeal, layout, level, rows[ETA])
     u_level, u_wear = (effects.mean[unit] + loading @ mean).tolist()
     log_first = float(rows[ETA] @ mean) + appeal.log_exposure + u_level
     share = min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
     slope = _fill_wear(appeal, share, layout, rows[RETENTION])
-    rows[JUMP, level.jump] = 1.0
     rows[U_WEAR], rows[U_LEVEL] = loading[1], loading[0]
     rows[RETENTION] += slope * loading[1]
     rows[ETA] += rows[RETENTION] + loading[0]
     spread = rows @ coefficients.covariance
-    covariance: list[list[float]] = (spread @ rows.T).tolist()
-    _add_effects(covariance, effects.covariance[unit].tolist(), slope)
-    retention = share * slope
-    means = [log_first + retention, retention, float(mean[level.jump]), u_wear, u_level]
-    prior_sds = effects.prior_sds[unit].tolist()
-    return Joint(means, covariance, rows[ETA], spread[ETA], slope, open_variance, prior_sds)
-
-
-def _add_effects(covariance: list[list[float]], own: list[list[float]], slope: float) -> None:
-    """Add what a unit's effects vary given the coefficients; `own` is their covariance."""
-    (level, both), (_, wear) = own
-    # What each of the five quantities owes to (u_level, u_wear).
-    owes = ((1.0, slope), (0.0, slope), (0.0, 0.0), (0.0, 1.0), (1.0, 0.0))
-    for (a, b), row in zip(owes, covariance, strict=True):
-        by_level, by_wear = a * level + b * both, a * both + b * wear
-        for j, (c, d) in enumerate(owes):
-            row[j] += by_level * c + by_wear * d
+    covariance = spread @ rows.T
+    covariance += effects.owed(unit, slope)
+    eta, eta_variance = log_first + share * slope, float(covariance[ETA, ETA])
+    means = np.array([eta, share * slope, u_wear, u_level])
+    with_jumps = spread[:, jumps.candidates]
+    means += with_jumps @ jumps.shift
+    covariance += with_jumps @ jumps.change @ with_jumps.T
+    return Joint(
+        means.tolist(),
+        covariance.tolist(),
+        eta,
+        eta_variance + open_variance,
+        rows[ETA],
+        spread[ETA],
+        slope,
+        open_variance,
+        effects.prior_sds[unit].tolist(),
+    )
 
 
 def _fill_first(appeal: Appeal, layout: Layout, level: Level, row: Floats) -> float:
     """Write what a first appeal's log mean owes to what; return the variance the level leaves."""
     row[layout.intercept] = 1.0
     row[layout.weekday + int(appeal.time_days) % WEEKDAYS] = 1.0
-    entries, open_variance = level.entries(appeal.time_days)
-    for index, weight in entries:
-        row[index] = weight
+    slot, weight, open_variance = level.entry(appeal.time_days)
+    row[slot] = weight
+    for index in level.jumps.entries(appeal.time_days):
+        row[index] = 1.0
     kind = layout.find("kind", appeal.kind)
     if kind is not None:
         row[kind] = 1.0

@@ -30,7 +30,7 @@ PRIORS = {
     "kind crowd": Prior((0.002, 0.01, 0.04, 0.15), start=0.01, none=0.7),
     "weekday": Prior((0.02, 0.07, 0.2), start=0.07, none=0.5),
     "step": Prior((0.01, 0.1, 0.5, 1.0), start=0.01, none=0.9, positive=0.9),
-    "moderator": Prior((0.02, 0.1, 0.5), start=0.1, none=0.7),
+    "moderator": Prior((0.02, 0.5), start=0.1, none=0.7),
     # Held as they are: what attributes and single appealers do to the level is large or small.
     "attribute": Prior((0.5,), start=0.5),
     "group level": Prior((1.0,), start=1.0),

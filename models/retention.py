@@ -121,6 +121,7 @@ class PooledRetention(base.Regressor):
         self._log_gap_sum = 0.0
         self._gaps = 0
         self.learned = 0
+        self._last: tuple[Any, int, Any] = (None, 0, None)
 
     # What river asks for.
 
@@ -270,9 +271,10 @@ class PooledRetention(base.Regressor):
     @property
     def level_and_crowd(self) -> float:
         """The correlation, in what is believed, of the latest level and the crowd's wear-out."""
-        found, _ = self._level.entries(self._level.began_days)
+        began_days = self._level.began_days
+        slot, _, _ = self._level.entry(began_days)
+        indices = [slot, *self._level.jumps.entries(began_days)]
         covariance, crowd = self._coefficients.covariance, self.layout.wear + 2
-        indices = [index for index, _ in found]
         across = float(covariance[indices, crowd].sum())
         level = float(covariance[np.ix_(indices, indices)].sum())
         return across / sqrt(max(level * float(covariance[crowd, crowd]), 1e-300))
@@ -294,15 +296,20 @@ class PooledRetention(base.Regressor):
     # How it is done.
 
     def _believe(self, x: Mapping[Any, Any]) -> Belief:
-        appeal = self.read(x)
-        return self._predictive(self._linearise(appeal, self._effects.find(appeal.unit)))
+        """Return the belief about an appeal; asked again of the very same one, as it was said."""
+        asked, learned, last = self._last
+        belief: Belief = last
+        if asked is not x or learned != self.learned:
+            appeal = self.read(x)
+            belief = self._predictive(self._linearise(appeal, self._effects.find(appeal.unit)))
+            self._last = (x, self.learned, belief)
+        return belief
 
     def _linearise(self, appeal: Appeal, unit: int) -> Joint:
         return linearise(appeal, unit, self.layout, self._level, self._effects)
 
     def _predictive(self, joint: Joint) -> Belief:
-        chance = self._level.jump_chance(self._coefficients)
-        return joint.believe(self.level_sd, self._strength.estimate, chance)
+        return joint.believe(self.level_sd, self._strength.estimate)
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
@@ -333,7 +340,7 @@ class PooledRetention(base.Regressor):
         if precision <= 1e-9:
             return
         seen = (mean / variance - belief.eta / belief.eta_variance) / precision
-        noise = 1.0 / precision + joint.open_variance
+        noise = 1.0 / precision
         self._learn_sds(joint, seen, noise, int(self._effects.appeals[unit]))
         self._update(joint, seen, noise, unit)
 
@@ -355,11 +362,12 @@ class PooledRetention(base.Regressor):
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
-        innovation = seen - joint.mean[0]
+        innovation = seen - joint.eta
         from_state = innovation + float(joint.row @ self._coefficients.mean)
-        self._coefficients.update(joint.spread, innovation, joint.covariance[0][0] + noise)
+        self._coefficients.update(joint.spread, innovation, joint.eta_variance + noise)
         self.layout.keep_half_lives_on_grid()
-        self._effects.update(unit, joint.row, joint.slope, from_state, noise)
+        self._effects.update(unit, joint.row, joint.slope, from_state, joint.open_variance + noise)
+        self._level.jumps.weigh(self._coefficients)
 
     # State.
 
@@ -384,8 +392,9 @@ class PooledRetention(base.Regressor):
         if state["version"] != STATE_VERSION:
             raise ValueError(f"version: expected {STATE_VERSION}, got {state['version']!r}")
         self.layout.restore(state["layout"])
-        for name in ("level", "effects", "size", "level_sd", "strength"):
+        for name in ("effects", "size", "level_sd", "strength"):
             getattr(self, f"_{name}").restore(state[name])
+        self._level.restore(state["level"], self._coefficients)
         self._first_unit = {k: v for k, v in state["first_unit"]}
         self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}
         self._log_gap_sum, self._gaps = state["gaps"]

@@ -47,7 +47,11 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
             "low": model.dispersion_quantile(0.05),
             "high": model.dispersion_quantile(0.95),
         },
-        "appealer_sd": {"level": model.level_sd, "wear_out": model.wear_sd},
+        "appealer_sd": {
+            "level": model.level_sd,
+            "wear_out": model.wear_sd,
+            "immune": model.immune_share,
+        },
         "limits": {"crowded_out": dict(layout.crowded_out), "evicted": model.evicted},
         "cannot_tell": untold(model),
     }

@@ -1,0 +1,80 @@
+"""How units differ in how fast they wear out: most of them somewhat, some not at all.
+
+A unit's wear-out is that of its kind times 1 + u. A share of the units is immune, u = -1, for ever;
+the others are N(mean, sd^2), with the mean that makes u zero on average over all. The filter
+carries one Gaussian of the same variance; what it would believe under either hypothesis, and the
+odds of the two, follow from it exactly (Dickey 1971: see models.jumps).
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dispersion import GridPosterior
+
+__all__ = ["IMMUNE", "Strength", "StrengthPosterior"]
+
+Floats = NDArray[np.float64]
+IMMUNE = -1.0  # u of a unit that never wears out
+SDS: list[float] = [0.05 * 1.35**i for i in range(10)]  # .05 to .74
+SHARES: list[float] = [0.0, 0.04, 0.08, 0.15, 0.25]
+SD_CENTRE, SD_LOG_SD = 0.2, 0.7
+# More often than not nobody is immune. Larger shares than a quarter look like a large sd.
+SHARE_PRIOR = [0.6, 0.1, 0.1, 0.1, 0.1]
+
+
+class Strength(NamedTuple):
+    """How u is distributed over units: N(mean, sd^2), or IMMUNE with probability `share`."""
+
+    sd: float
+    share: float
+
+    @property
+    def mean(self) -> float:
+        return self.share / (1.0 - self.share)
+
+    @property
+    def total_sd(self) -> float:
+        """The sd of u over all units."""
+        return sqrt(self.share / (1.0 - self.share) + (1.0 - self.share) * self.sd**2)
+
+
+class StrengthPosterior:
+    """A posterior over the sd and the share of immune units, on a grid.
+
+    Attributes
+    ----------
+    sds, shares : shape (10, 1) and (1, 5). estimate : their posterior means.
+    """
+
+    def __init__(self, forgetting: float) -> None:
+        self.sds: Floats = np.asarray(SDS)[:, None]
+        self.shares: Floats = np.asarray(SHARES)[None, :]
+        log_prior = [
+            log(share) - 0.5 * (log(sd / SD_CENTRE) / SD_LOG_SD) ** 2
+            for sd in SDS
+            for share in SHARE_PRIOR
+        ]
+        self._grid = GridPosterior([1.0] * len(log_prior), log_prior, forgetting)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        weights = self._grid.weights.reshape(len(SDS), len(SHARES))
+        by_sd, by_share = weights.sum(axis=1), weights.sum(axis=0)
+        self.estimate = Strength(float(by_sd @ SDS), float(by_share @ SHARES))
+
+    def learn(self, log_likelihood: Floats) -> None:
+        """Learn from one appeal's log likelihood, shape (10, 5)."""
+        self._grid.learn(log_likelihood.ravel())
+        self._refresh()
+
+    def state(self) -> dict[str, Any]:
+        return self._grid.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._grid.restore(state)
+        self._refresh()
