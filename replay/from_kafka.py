@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -20,7 +21,7 @@ from streams.kafka_topics import partition_count
 from streams.kafka_wire import Event, events_of, record_of
 from streams.settings import ConfigError, Settings
 
-__all__ = ["kafka_sources"]
+__all__ = ["kafka_sources", "log_time_ms"]
 
 POLL_MS = 1_000
 SILENT_POLLS_MAX = 60
@@ -32,6 +33,26 @@ class _Range(NamedTuple):
     place: TopicPartition
     start: int
     end: int
+
+
+def log_time_ms(text: str) -> int:
+    """Read a time of the log: RFC 3339, or a date (its beginning, in UTC).
+
+    Raises
+    ------
+    ConfigError
+        If it is neither.
+
+    >>> log_time_ms("2026-11-17"), log_time_ms("1970-01-01T01:00:00+01:00")
+    (1794873600000, 0)
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"expected a time such as 2026-11-17 or 2026-11-17T09:00:00Z, got {text!r}"
+        ) from None
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @contextmanager

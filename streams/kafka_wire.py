@@ -93,7 +93,7 @@ def partition_for(key: str, partitions: int) -> int:
     As DefaultPartitioner does: murmur2 of the bytes, without its sign, modulo the partitions.
 
     >>> partition_for("a1", 4)
-    1
+    3
     """
     return (int(murmur2(key.encode())) & 0x7FFFFFFF) % partitions
 
