@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 from prometheus_client import CollectorRegistry
 
 from metrics.exporter import Exporter
@@ -43,7 +44,12 @@ def run_worker(
     log_to_stderr(log_level)
     registry = CollectorRegistry()
     observer = Observer(Exporter(registry), settings, _version(), now_ms)
-    return asyncio.run(_run(config, settings, observer, registry))
+    try:
+        return asyncio.run(_run(config, settings, observer, registry))
+    except KafkaConnectionError as error:
+        log.error("Kafka cannot be reached", extra={"servers": config.bootstrap_servers})
+        log.debug("because", exc_info=error)
+        return 1
 
 
 def _version() -> str:
