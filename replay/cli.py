@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from replay import cli_evaluate, cli_live, cli_metrics
 from replay.errors import StrictError
 from streams.settings import ConfigError, Settings, load_settings
 
@@ -75,6 +76,19 @@ def replay_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only try the mapping: fates of rows, first events.")
     ] = False,
+    from_kafka: Annotated[
+        bool, typer.Option("--from-kafka", help="Read a worker's topics, as [kafka] names them.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --from-kafka: from this log time.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="With --from-kafka: to this log time.")] = None,
+    openmetrics: Annotated[
+        Path | None, typer.Option(help="Write metrics with the stream's own times, for back-fill.")
+    ] = None,
+    serve: Annotated[
+        str | None, typer.Option(help="Serve metrics at [HOST]:PORT while the replay runs.")
+    ] = None,
 ) -> None:
     """Replay history: events in, verdicts out.
 
@@ -86,22 +100,24 @@ def replay_command(
 
         zcat old/*.gz | askagain replay - --strict
     """
-    from replay.run import run_dry, run_replay
+    from replay.inputs import Inputs, KafkaSpan
+    from replay.run import Watched, run_dry, run_replay
 
-    if bool(events) == (map_file is not None):
-        raise ConfigError("replay: expected files of events, or --map MAP.toml, one of the two")
+    def settings(mapped: dict[str, Any]) -> Settings:
+        return settings_of(config, given, mapped)
+
     if dry_run and map_file is not None:
-        run_dry(map_file, lambda mapped: settings_of(config, given, mapped))
+        run_dry(map_file, settings)
         return
+    kafka = KafkaSpan(config, since, until) if from_kafka else None
     run_replay(
-        events or [],
-        map_file,
-        lambda mapped: settings_of(config, given, mapped),
+        Inputs(events or [], map_file, kafka, settings),
         out,
         strict=strict,
         speed=_speed(speed),
         rows=rows,
         quiet=quiet,
+        watched=Watched(openmetrics, serve),
     )
 
 
@@ -127,20 +143,18 @@ def plan(
 
         askagain plan events.jsonl --appealer armano --kind help-a-friend --days 90
     """
+    from replay.inputs import Inputs
     from replay.run import run_plan
 
-    if bool(events) == (map_file is not None):
-        raise ConfigError("plan: expected files of events, or --map MAP.toml, one of the two")
     try:
         cadences = [float(text) for text in every.split(",")]
     except ValueError:
         cadences = [-1.0]
     if not all(0.0 < cadence <= 3660.0 for cadence in cadences):
         raise ConfigError(f"--every: expected days such as 3,7,14, got {every!r}")
+    inputs = Inputs(events or [], map_file, None, lambda mapped: settings_of(config, given, mapped))
     run_plan(
-        events or [],
-        map_file,
-        lambda mapped: settings_of(config, given, mapped),
+        inputs,
         appealer,
         kind,
         days,
@@ -197,6 +211,8 @@ def _speed(text: str) -> float | None:
 
 def main() -> None:
     """Run the command line."""
+    for module in (cli_evaluate, cli_live, cli_metrics):
+        module.register(app)
     try:
         app()
     except ConfigError as error:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streams.collector import Block
-from streams.settings import ConfigError, Settings
+from streams.settings import ConfigError
 
 __all__ = ["register"]
 
@@ -58,16 +56,19 @@ def evaluate(
 
         askagain evaluate --map bank.toml --out out
     """
+    from replay.cli import settings_of
     from replay.compare_run import run_compare  # after the arguments are known to be right
     from replay.evaluate_run import run_evaluate
+    from replay.inputs import Inputs
 
     files, truth = _where(paths or [], map_file, truth_file)
-    settings, sources = _sources(files, map_file, config, given)
     folder = out or (Path(paths[0]) if paths and Path(paths[0]).is_dir() else None)
-    if truth is not None:
-        run_evaluate(sources, settings, truth, folder, quiet=quiet)
-    else:
-        run_compare(sources, settings, folder, quiet=quiet)
+    inputs = Inputs(files, map_file, None, lambda said: settings_of(config, given, said))
+    with inputs.open() as (settings, sources):
+        if truth is not None:
+            run_evaluate(sources, settings, truth, folder, quiet=quiet)
+        else:
+            run_compare(sources, settings, folder, quiet=quiet)
 
 
 def _where(
@@ -83,18 +84,3 @@ def _where(
         beside = folder / "truth.json"
         return [str(folder / "events.jsonl")], truth_file or (beside if beside.exists() else None)
     return paths, truth_file
-
-
-def _sources(
-    files: list[str], map_file: Path | None, config: Path | None, given: list[str] | None
-) -> tuple[Settings, dict[str, Iterator[Block]]]:
-    from replay.cli import settings_of
-    from replay.reader import read_lines, source_names
-    from replay.run import _mapped as mapped
-
-    if map_file is not None:
-        return mapped(map_file, lambda said: settings_of(config, given, said))
-    names = source_names(files)
-    return settings_of(config, given), {
-        name: read_lines(path) for name, path in zip(names, files, strict=True)
-    }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -21,45 +21,76 @@ from rich.progress import (
 
 from replay.driver import Progress as Step
 from replay.driver import replay
+from replay.inputs import Inputs
 from replay.output import Output
-from replay.reader import read_lines, source_names
 from replay.report import print_report, wide_console
 from replay.summary import run_facts, summarise
 from streams.codec import rfc3339
-from streams.collector import Block
 from streams.pipeline import Pipeline
 from streams.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
-    from replay.mapping_rows import Block as MappedBlock
+    from replay.watch import Watch
 
-__all__ = ["run_demo", "run_dry", "run_plan", "run_replay", "run_simulate"]
+__all__ = ["Watched", "run_demo", "run_dry", "run_plan", "run_replay", "run_simulate"]
 
 talk = Console(stderr=True)
 
 
+class Watched(NamedTuple):
+    """Where metrics go: a file for back-fill, an address to serve them at, or nowhere."""
+
+    openmetrics: Path | None = None
+    serve_at: str | None = None
+
+
 def run_replay(
-    paths: list[str],
-    map_file: Path | None,
-    settings_of: Callable[[dict[str, Any]], Settings],
+    inputs: Inputs,
     out: Path | None,
     *,
     strict: bool = False,
     speed: float | None = None,
     rows: int = 10,
     quiet: bool = False,
+    watched: Watched | None = None,
 ) -> None:
-    """Replay files or a mapping, write the files of PRODUCT.md to `out`, print the table."""
-    settings, sources = _sources(paths, map_file, settings_of)
-    pipeline = Pipeline(settings)
-    with Output(out) as output, _progress(quiet) as on_progress:
+    """Replay, write the files of PRODUCT.md to `out`, print the table."""
+    with ExitStack() as stack:
+        settings, sources = stack.enter_context(inputs.open())
+        pipeline = Pipeline(settings)
+        output = stack.enter_context(Output(out))
+        show = stack.enter_context(_progress(quiet))
+        watch = stack.enter_context(_watching(pipeline, watched))
         replayed = replay(
-            pipeline, sources, output, strict=strict, speed=speed, on_progress=on_progress
+            pipeline,
+            sources,
+            output,
+            strict=strict,
+            speed=speed,
+            step_ms=None if watch is None else watch.step_ms,
+            on_progress=show if watch is None else _both(show, watch.on_progress),
+            on_facts=(lambda _: None) if watch is None else watch.on_facts,
         )
         output.write_json("summary.json", summarise(pipeline, replayed.fates))
         output.write_json("run.json", run_facts(replayed, list(sources)))
     if not quiet:
         print_report(pipeline, replayed, out, rows)
+
+
+def _both(first: Callable[[Step], None], second: Callable[[Step], None]) -> Callable[[Step], None]:
+    def both(step: Step) -> None:
+        first(step)
+        second(step)
+
+    return both
+
+
+def _watching(pipeline: Pipeline, watched: Watched | None) -> AbstractContextManager[Watch | None]:
+    if watched is None or watched == Watched():
+        return nullcontext()  # without metrics there is no need to load Prometheus' client
+    from replay.watch import watching
+
+    return watching(pipeline, *watched)
 
 
 def run_dry(map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]) -> None:
@@ -84,9 +115,7 @@ def run_dry(map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]) -
 
 
 def run_plan(
-    paths: list[str],
-    map_file: Path | None,
-    settings_of: Callable[[dict[str, Any]], Settings],
+    inputs: Inputs,
     appealer: str,
     kind: str,
     horizon_days: float,
@@ -96,47 +125,14 @@ def run_plan(
     """Replay, then compare cadences for one series."""
     from replay.planning import plan_series, print_plan, save_plan
 
-    settings, sources = _sources(paths, map_file, settings_of)
-    pipeline = Pipeline(settings)
-    with Output(None) as output, _progress(False) as on_progress:
-        replay(pipeline, sources, output, on_progress=on_progress)
+    with inputs.open() as (settings, sources), _progress(False) as on_progress:
+        pipeline = Pipeline(settings)
+        replay(pipeline, sources, Output(None), on_progress=on_progress)
     plan = plan_series(pipeline, appealer, kind, horizon_days, every_days)
     print_plan(plan, appealer, kind, pipeline.learner.watermark_ms())
     if plot is not None:
         save_plan(plan, plot)
         talk.print(f"plot in {plot}")
-
-
-def _sources(
-    paths: list[str], map_file: Path | None, settings_of: Callable[[dict[str, Any]], Settings]
-) -> tuple[Settings, dict[str, Iterator[Block]]]:
-    if map_file is not None:
-        return _mapped(map_file, settings_of)
-    names = source_names(paths)
-    return settings_of({}), {
-        name: read_lines(path) for name, path in zip(names, paths, strict=True)
-    }
-
-
-def _mapped(
-    map_file: Path, settings_of: Callable[[dict[str, Any]], Settings]
-) -> tuple[Settings, dict[str, Iterator[Block]]]:
-    from replay.mapping import load_mapping, read_mapped
-    from replay.tables import shipped_map
-
-    map_file = shipped_map(str(map_file)) or map_file
-    settings = settings_of(load_mapping(map_file).settings)
-    blocks = read_mapped(map_file, horizon_ms=settings.horizon_ms)
-    return settings, {map_file.name: _numbered(map_file.name, blocks)}
-
-
-def _numbered(name: str, blocks: Iterator[MappedBlock]) -> Iterator[Block]:
-    """Number sorted rows as they come; a reject still names the file and row where it stood."""
-    start = 0
-    for block in blocks:
-        end = start + len(block.events)
-        yield Block(name, range(start, end), block.events, block.sources, block.lines)
-        start = end
 
 
 @contextmanager
@@ -169,7 +165,8 @@ def run_demo(out: Path | None) -> None:
         folder = out or Path(scratch)
         story = write_story(folder)
         talk.print("Two real appeals of January 2009; every repeat and emulator is invented.")
-        run_replay([str(story.events)], None, lambda _: Settings(), out, rows=8)
+        inputs = Inputs([str(story.events)], None, None, lambda _: Settings())
+        run_replay(inputs, out, rows=8)
 
 
 def run_simulate(scenario: str, seed: int, appeals: int, out: Path) -> None:

@@ -71,7 +71,7 @@ def test_strict_stops_at_the_first_bad_event():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["replay"], b"expected files of events, or --map"),
+        (["replay"], b"expected files of events, --map or --from-kafka"),
         (["replay", "no-such-file"], b"no-such-file: expected a file of events"),
         (["replay", "-", "--set", "horizon=soon"], b'expected a duration such as "90s"'),
         (["replay", "-", "--set", "horizn=1d"], b"unknown setting 'horizn'"),
