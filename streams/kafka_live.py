@@ -83,6 +83,7 @@ class Live:
         self._messages = config.topic("messages")
         self._generation: int | None = None
         self._looked_s = 0.0
+        self._stopping = False
         self._room = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -100,13 +101,19 @@ class Live:
         )
         await self._producer.start()
         self._store = SnapshotStore(self.config, self._producer, uuid.uuid4().hex[:12])
-        for work in (self._work, self._save_all, self._look):
+        for work in (self._save_all, self._look):
             self._tasks.append(asyncio.create_task(self._guarded(work)))
+        self._working = asyncio.create_task(self._guarded(self._work))
 
     async def close(self) -> None:
-        """Save what is not saved, and disconnect."""
-        self._generation = None
-        self.ready = False
+        """Save what is not saved, and disconnect.
+
+        Work is not cancelled but ends: between what a unit has applied and what it says there must
+        be no cut, or a snapshot would hold as said what never was.
+        """
+        self.revoke()
+        self._stopping = True
+        await self._working
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -226,7 +233,7 @@ class Live:
             await self.seek(record.topic, record.partition, expected)
 
     async def _work(self) -> None:
-        while True:
+        while not self._stopping:
             for station in self._units():
                 async with station.lock:
                     await self._work_on(station)
