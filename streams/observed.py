@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 from itertools import islice
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ __all__ = [
     "Outlook",
     "Rows",
     "Sums",
+    "current_verdicts",
     "learned_rows",
     "put",
     "series_rows",
@@ -33,8 +35,8 @@ DAY_S = 86_400.0
 UNDER_WAY_MAX = 5_000
 # Below so many responses expected by now, a ratio would be noise.
 EXPECTED_MIN = 5.0
-# A series of which nothing new has been said for half a year is of the past.
-CURRENT_MS = 182 * DAY_MS
+# A series that nobody has gone on with for a quarter is of the past, unless it was told to rest.
+CURRENT_MS = 91 * DAY_MS
 DOWN = ("tiring", "worn_out")
 # How models.verdict begins the reason of what wore a series out.
 REASON_AXES = {
@@ -130,6 +132,17 @@ def learned_rows(rows: Rows, community: Community, now_ms: int, kinds: Iterable[
         put(rows, "completion_ratio", share, name, f"{age_ms / 1000:g}")
 
 
+def current_verdicts(community: Community, now_ms: int) -> list[Verdict]:
+    """Return the verdicts on series that somebody goes on with, or has been told to let rest."""
+    current = []
+    for verdict in community.series.verdicts():
+        series = community.series.find(verdict.appealer, verdict.kind)
+        asked_ms = series.times_ms[-1] if series is not None and series.times_ms else 0
+        if now_ms < max(asked_ms + CURRENT_MS, verdict.ask_again_at_ms or 0):
+            current.append(verdict)
+    return current
+
+
 def series_rows(
     rows: Rows,
     verdicts: list[Verdict],
@@ -137,8 +150,7 @@ def series_rows(
     now_ms: int,
     series_max: int,
 ) -> None:
-    """Add rows on all current series together, and on the `series_max` that matter most."""
-    verdicts = [verdict for verdict in verdicts if verdict.time_ms > now_ms - CURRENT_MS]
+    """Add rows on all series together, and on the `series_max` that matter most."""
     shown = nsmallest(series_max, verdicts, key=_urgency)
     for verdict in shown:
         _series_row(rows, verdict, sums, now_ms)
@@ -181,8 +193,9 @@ def _series_row(
 
 
 def put(rows: Rows, name: str, value: float, *labels: str) -> None:
-    """Set a row; `name` without the prefix."""
-    rows.setdefault("askagain_" + name, {})[labels] = value
+    """Set a row; `name` without the prefix. What is not finite (nothing known) is not shown."""
+    if isfinite(value):
+        rows.setdefault("askagain_" + name, {})[labels] = value
 
 
 def _count(rows: Rows, name: str, number: float, *labels: str) -> None:

@@ -14,12 +14,13 @@ import msgspec
 
 from metrics.exporter import Exporter, series_id
 from streams.community import Community
-from streams.events import Estimate
+from streams.events import Estimate, Verdict
 from streams.learner import Fact
 from streams.observed import (
     Outlook,
     Rows,
     Sums,
+    current_verdicts,
     learned_rows,
     put,
     series_rows,
@@ -38,8 +39,8 @@ COUNTED = ("appeals", "responses", "exits", "ticks", "redelivered")
 LATE_APPEALS = 200
 # So long after the watch on the model's fit has struck, the flag stays up, in event time.
 DRIFT_MS = 14 * 86_400_000
-# An appeal is far below if even the most now thought possible is less than half of the least thought
-# possible before: one in 200 by chance where counts are uneven (phi 5), one in 1000 at phi 10.
+# An appeal is far below if even the most now thought possible is less than half of the least
+# thought possible before: by chance one in 200 where counts are uneven (phi 5), in 1000 at phi 10.
 FAR_BELOW = 0.5
 BEYOND_TIME_MS = 1 << 50
 # Three numbers of a series, about 250 B: 25 MB.
@@ -151,6 +152,7 @@ class Observer:
         if abs(watermark_ms) >= BEYOND_TIME_MS:
             return
         learned, rows = self._of(partition), Rows()
+        verdicts: list[Verdict] = []
         kinds = self._kinds_shown(communities)
         for name, community in sorted(communities.items()):
             self._count_stream(learned, community)
@@ -158,7 +160,7 @@ class Observer:
             under_way(rows, community, learned.outlooks)
             learned_rows(rows, community, watermark_ms, kinds[name])
             self._weigh_fit(rows, learned, community, watermark_ms)
-        verdicts = [one for name in sorted(kinds) for one in communities[name].series.verdicts()]
+            verdicts += current_verdicts(community, watermark_ms)
         series_rows(rows, verdicts, self._sums.get, watermark_ms, self._series_max)
         self._show(f"learner {partition}", learned, rows)
         learned.looked = True

@@ -7,16 +7,17 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from monitoring import fetch, free_port
 from prometheus_client import CollectorRegistry, generate_latest
 
 from metrics.exporter import Exporter
-from replay.driver import Replayed, replay
+from replay.driver import Progress, Replayed, replay
 from replay.output import Output
 from replay.reader import read_lines, source_names
 from replay.simulate import write_simulation
 from replay.watch import Watch, watching
 from streams.events import Estimate, Verdict
-from streams.observed import REASON_AXES, Rows, Sums, series_rows
+from streams.observed import REASON_AXES, Rows, Sums, current_verdicts, series_rows
 from streams.observer import Observer
 from streams.pipeline import Pipeline
 from streams.settings import ConfigError, Settings
@@ -145,23 +146,22 @@ def test_an_appeal_is_low_when_even_the_most_is_far_below_the_least() -> None:
     assert not watching_it._of(0).outlooks
 
 
-def verdict(number: int, state: str, basis: str, retention: float, age_days: int = 1) -> Verdict:
+def verdict(number: int, state: str, basis: str, retention: float) -> Verdict:
     reason = f"{list(REASON_AXES)[number % 3]}: 3 appeals in 9 days"
     low, high = retention * 0.8, retention * 1.2
-    when = NOW_MS - age_days * DAY_MS
+    when = NOW_MS - DAY_MS
     name = f"appealer {number}"
     return Verdict(
         when, "c", name, "k", 3, state, basis, retention, low, high, 30.0, reason, "rest", NOW_MS
     )
 
 
-def test_confirmed_and_worst_come_first_and_the_past_is_left_out() -> None:
+def test_confirmed_and_worst_come_first() -> None:
     verdicts = [
         verdict(0, "fresh", "expected", 0.1),
         verdict(1, "worn_out", "expected", 0.2),
         verdict(2, "tiring", "confirmed", 0.6),
         verdict(3, "worn_out", "confirmed", 0.3),
-        verdict(4, "worn_out", "confirmed", 0.1, age_days=200),
     ]
     rows = Rows()
     series_rows(rows, verdicts, lambda _: Sums(), NOW_MS, 3)
@@ -174,6 +174,18 @@ def test_confirmed_and_worst_come_first_and_the_past_is_left_out() -> None:
         ("c", "k", "crowd"): 1.0,
         ("c", "k", "own"): 1.0,
     }
+
+
+def test_a_series_is_over_when_nobody_goes_on_and_its_rest_has_passed(
+    watched: tuple[Exporter, Pipeline, Replayed],
+) -> None:
+    community = watched[1].learner.communities["simulated"]
+    verdicts = community.series.verdicts()
+    until_ms = watched[1].learner.watermark_ms()
+    assert current_verdicts(community, until_ms) == verdicts
+    later_ms = until_ms + 92 * DAY_MS
+    resting = [one for one in verdicts if (one.ask_again_at_ms or 0) > later_ms]
+    assert current_verdicts(community, later_ms) == resting
 
 
 def test_reasons_name_the_axis_as_verdicts_do() -> None:
@@ -204,6 +216,33 @@ def test_a_hundred_thousand_series_stay_small_and_quick() -> None:
     assert time.perf_counter() - started_s < 0.2
     assert len(text) < 1_000_000 and kept < 2_000_000
     assert rows_of(exporter, "askagain_series_unlabelled") == {("c",): 99_950.0}
+
+
+def test_metrics_are_served_while_a_replay_runs_and_written_when_it_ends(tmp_path: Path) -> None:
+    write_simulation("classic", 3, 40, tmp_path)
+    events, file, port = str(tmp_path / "events.jsonl"), tmp_path / "metrics.txt", free_port()
+    pipeline = Pipeline(Settings())
+    scraped: list[bytes] = []
+    with watching(pipeline, openmetrics=file, serve_at=f":{port}") as watch:
+        assert watch is not None
+
+        def on_progress(progress: Progress) -> None:
+            watch.on_progress(progress)
+            if len(scraped) < 3:
+                scraped.append(fetch(f"http://127.0.0.1:{port}/metrics"))
+
+        replay(
+            pipeline,
+            {source_names([events])[0]: read_lines(events)},
+            Output(None),
+            step_ms=watch.step_ms,
+            on_facts=watch.on_facts,
+            on_progress=on_progress,
+        )
+    assert all(b"askagain_events_total{" in text for text in scraped) and len(scraped) == 3
+    assert fetch(f"http://127.0.0.1:{port}/metrics") is None
+    text = file.read_text(encoding="utf-8")
+    assert 'askagain_events_total{fate="appeals"} 40.0' in text and text.endswith("# EOF\n")
 
 
 def test_wrong_addresses_and_folders_are_said_before_anything_is_read(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ __all__ = ["Line", "board", "choice", "curve", "figures", "lines", "names", "row
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
 COMMUNITY = "community=${community:doublequote}"
 KIND = f"{COMMUNITY},kind=${{kind:doublequote}}"
-BAND = {"custom.lineWidth": 0, "custom.fillOpacity": 15, "custom.hideFrom": {"legend": True}}
+HIDDEN = {"legend": True, "tooltip": False, "viz": False}
+BAND = {"custom.lineWidth": 0, "custom.fillOpacity": 15, "custom.hideFrom": HIDDEN}
 
 
 class Line(NamedTuple):

@@ -25,7 +25,7 @@ def settle(prometheus: Prometheus) -> None:
     """Wait until every alert that were to come would have come: some scrapes and evaluations."""
     scrapes = "sum(count_over_time(up[10m]))"
     before = prometheus.value(scrapes) or 0.0
-    wait_for("six scrapes", lambda: (prometheus.value(scrapes) or 0.0) >= before + 6.0)
+    wait_for("five scrapes", lambda: (prometheus.value(scrapes) or 0.0) >= before + 5.0)
 
 
 def test_classic_reaches_the_receiver_and_a_stall_silences_it(tmp_path: Path) -> None:
