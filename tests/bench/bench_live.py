@@ -127,11 +127,11 @@ def _messages(config: KafkaConfig) -> int:
 def latency(broker: Broker, folder: Path, tries: int = 40) -> None:
     """From a response being sent to /status (and so the metrics) showing it."""
     config = config_for(broker, "latency")
-    publish(config, events(APPEALS + 1))
+    publish(config, events(APPEALS), finish_ms=SETTINGS.allowed_lateness_ms + 1)
     worker = Worker(config, SETTINGS, folder / "latency.log")
     try:
         worker.wait_ready()
-        wait_until(lambda: applied(worker) >= APPEALS + 1, 60, "the beginning")
+        wait_until(lambda: applied(worker) >= APPEALS, 60, "the beginning")
         seconds = asyncio.run(_latencies(config, worker, tries))
     finally:
         worker.kill()
