@@ -41,9 +41,9 @@ class GridPosterior:
         self.mean = float(self.weights @ self.values)
         self.inverse_mean = float(self.weights @ (1.0 / self.values))
 
-    def learn(self, log_likelihood: Floats) -> None:
-        """Learn from one observation's log likelihood, shape of the grid."""
-        self.log_likelihood *= self.forgetting
+    def learn(self, log_likelihood: Floats, observations: int = 1) -> None:
+        """Learn from the log likelihood of so many observations together, shape of the grid."""
+        self.log_likelihood *= self.forgetting**observations
         self.log_likelihood += log_likelihood - log_likelihood.max()
         self._refresh()
 

@@ -12,7 +12,7 @@ because a count of thousands is far sharper than what was believed before it.
 
 from __future__ import annotations
 
-from math import exp, floor, lgamma, log, log1p, sqrt
+from math import exp, floor, log, log1p, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +39,13 @@ NODES = 15
 EXACT_MEAN_MAX = 30.0
 EXACT_STEPS_MAX = 2_000
 _hermite_x, _hermite_w = np.polynomial.hermite.hermgauss(NODES)
-_ABSCISSAE: Floats = sqrt(2.0) * _hermite_x
+_ABSCISSAE: list[float] = (sqrt(2.0) * _hermite_x).tolist()
 # log(w_k) + x_k^2: the weight of a node once the Gaussian it was made for has been divided out.
-_LOG_WEIGHTS: Floats = np.log(_hermite_w) + _hermite_x**2
+_LOG_WEIGHTS: list[float] = (np.log(_hermite_w) + _hermite_x**2).tolist()
 
 
 def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
-    """Return mean and variance of eta ~ N(mean, variance) once a count of log mean eta has been
-    seen.
+    """Return mean and variance of eta ~ N(mean, variance) once a count of log mean eta was seen.
 
     Parameters
     ----------
@@ -59,22 +58,35 @@ def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, fl
     (5.99, 399)
     """
     nodes, weights = tilted_nodes(y, mean, variance, size)
-    tilted_mean = float(weights @ nodes)
-    deviation = nodes - tilted_mean
-    return tilted_mean, float(weights @ (deviation * deviation))
+    centre, first, second = nodes[NODES // 2], 0.0, 0.0
+    for node, weight in zip(nodes, weights, strict=True):
+        away = (node - centre) * weight
+        first += away
+        second += away * (node - centre)
+    return centre + first, second - first * first
 
 
-def tilted_nodes(y: float, mean: float, variance: float, size: float) -> tuple[Floats, Floats]:
-    """Return nodes of eta and their posterior weights (which sum to 1), shape (15,) each."""
+def tilted_nodes(
+    y: float, mean: float, variance: float, size: float
+) -> tuple[list[float], list[float]]:
+    """Return 15 nodes of eta and their posterior weights, which sum to 1.
+
+    In plain floats: for fifteen numbers that is faster than arrays.
+    """
     mode, curvature = _mode(y, mean, variance, size)
-    nodes = mode + _ABSCISSAE / sqrt(curvature)
-    away = nodes - mean
-    log_density = y * nodes - (y + size) * np.logaddexp(log(size), nodes)
-    log_density -= away * away * (0.5 / variance)
-    log_density += _LOG_WEIGHTS
-    weights = np.exp(log_density - log_density.max())
-    weights /= weights.sum()
-    return nodes, weights
+    scale, half_precision, turns = 1.0 / sqrt(curvature), 0.5 / variance, y + size
+    nodes = [mode + scale * abscissa for abscissa in _ABSCISSAE]
+    log_density = [
+        y * node - turns * log(size + exp(min(node, 700.0))) - half_precision * (node - mean) ** 2
+        for node in nodes
+    ]
+    peak = log_density[NODES // 2]
+    weights = [
+        exp(value - peak + log_weight)
+        for value, log_weight in zip(log_density, _LOG_WEIGHTS, strict=True)
+    ]
+    total = sum(weights)
+    return nodes, [weight / total for weight in weights]
 
 
 def _mode(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
@@ -114,7 +126,10 @@ def matched_size(variance: float, size: float) -> float:
 
 
 def log_probability(
-    y: float, mean: Floats | float, variance: Floats | float, sizes: Floats | float
+    y: Floats | float,
+    mean: Floats | float,
+    variance: Floats | float,
+    sizes: Floats | float,
 ) -> Floats:
     """Return log P(y) for each size in `sizes`, eta ~ N(mean, variance), by matching two moments.
 
@@ -126,7 +141,7 @@ def log_probability(
     result: Floats = (
         gammaln(y + phi)
         - gammaln(phi)
-        - lgamma(y + 1.0)
+        - gammaln(y + 1.0)
         + phi * np.log(phi)
         + y * log_mean
         - (y + phi) * np.logaddexp(np.log(phi), log_mean)

@@ -7,8 +7,9 @@ said about it jointly Gaussian.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import exp, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,31 @@ from models.design import Appeal
 from models.effects import Effects
 from models.layout import STEPS, WEEKDAYS, Layout
 from models.level import Level
-from models.strength import IMMUNE, Strength, StrengthPosterior
+from models.strength import IMMUNE, Strength
 
-__all__ = ["SHARE_MAX", "SHARE_MIN", "Belief", "Joint", "linearise", "moderation"]
+__all__ = [
+    "ETA",
+    "SHARE_MAX",
+    "SHARE_MIN",
+    "U_LEVEL",
+    "U_WEAR",
+    "Belief",
+    "Joint",
+    "linearise",
+    "moderation",
+]
 
 Floats = NDArray[np.float64]
 
-# A conditioned quantity comes after all that are still of interest (see _exchange_prior).
+# A conditioned quantity comes after all that are still of interest (see exchange_prior).
 ETA, RETENTION, U_WEAR, U_LEVEL = range(4)
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
 MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
 SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
-STEP_REACH = 12.0  # widths from a step beyond which it is fully up or down
+# A logistic step is fully up or down eight widths from its place.
+STEP_BEGINS = [place * (1.0 - 8.0 * STEP_WIDTH) for place in STEPS]
+STEP_ENDS = [place * (1.0 + 8.0 * STEP_WIDTH) for place in STEPS]
 
 
 class Belief(NamedTuple):
@@ -99,11 +112,11 @@ class Joint:
     def believe(self, level_sd: float, strength: Strength) -> Belief:
         """Return the belief under the priors used for prediction: units differ as given."""
         mean, covariance = list(self.mean), [list(row) for row in self.covariance]
-        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
+        exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
         never = None
         if strength.share > SHARE_IGNORED and self.slope != 0.0:
             never = _immune_eta(mean, covariance)
-        _exchange_prior(mean, covariance, U_WEAR, self.prior_sds[1], strength.sd, strength.mean)
+        exchange_prior(mean, covariance, U_WEAR, self.prior_sds[1], strength.sd, strength.mean)
         tiring = Belief(
             mean[ETA],
             covariance[ETA][ETA] + self.open_variance,
@@ -117,74 +130,29 @@ class Joint:
         immune = _immune_chance(mean[U_WEAR], covariance[U_WEAR][U_WEAR], strength)
         return _mix(tiring, never[0], never[1] + self.open_variance, immune)
 
-    def log_fit_of_levels(
-        self, strength: Strength, sds: Floats, seen: float, noise: float
-    ) -> Floats:
-        """Return how well each sd units may have in level foretold the log mean.
+    def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
+        """Return the belief about log mean and one effect, the other having another prior sd.
 
-        Parameters
-        ----------
-        strength : how they differ in wear-out. sds : shape (n,), those to compare.
-        seen, noise : the log mean as seen, and the variance of the error.
+        effect : the other one, U_LEVEL or U_WEAR.
+
+        Returns
+        -------
+        Mean and variance of the log mean, mean and variance of the effect kept, their covariance.
         """
-        mean, covariance = list(self.mean), [list(row) for row in self.covariance]
-        _swap_effects(mean, covariance)
-        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[1], strength.total_sd)
-        fit, _, _ = _fits(mean, covariance, self.prior_sds[0], sds, 0.0, seen, noise)
-        return fit
-
-    def log_fit_of_strengths(
-        self, level_sd: float, posterior: StrengthPosterior, seen: float, noise: float
-    ) -> Floats:
-        """Return how well each distribution of strength foretold the log mean.
-
-        Shape (sds, shares) of the posterior; a unit is weighed as immune or not by its past.
-        """
-        mean, covariance = list(self.mean), [list(row) for row in self.covariance]
-        _exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
-        sds, shares = posterior.sds, posterior.shares
-        means = shares / (1.0 - shares)
-        tiring, centre, variance = _fits(
-            mean, covariance, self.prior_sds[1], sds, means, seen, noise
+        kept = U_LEVEL + U_WEAR - effect
+        mean, covariance = self.mean, self.covariance
+        own, to_eta, to_kept = (covariance[effect][i] for i in (effect, ETA, kept))
+        prior_sd = self.prior_sds[U_LEVEL - effect]
+        lacking = sd**-2 - prior_sd**-2
+        factor = lacking / (1.0 + min(own, prior_sd * prior_sd) * lacking)
+        change = -mean[effect] * factor
+        return (
+            mean[ETA] + to_eta * change,
+            covariance[ETA][ETA] + self.open_variance - to_eta * to_eta * factor,
+            mean[kept] + to_kept * change,
+            covariance[kept][kept] - to_kept * to_kept * factor,
+            covariance[kept][ETA] - to_eta * to_kept * factor,
         )
-        log_odds = _log_density(IMMUNE - centre, variance) - _log_density(IMMUNE - means, sds**2)
-        eta, eta_variance = _immune_eta(mean, covariance)
-        never = _log_density(np.asarray(seen - eta), eta_variance + noise)
-        with np.errstate(divide="ignore"):
-            as_immune = np.log(shares) + log_odds
-        as_tiring = np.log1p(-shares)
-        both = np.logaddexp(as_immune, as_tiring)
-        fit: Floats = np.logaddexp(as_immune + never, as_tiring + tiring) - both
-        return fit
-
-
-def _fits(
-    mean: list[float],
-    covariance: list[list[float]],
-    prior_sd: float,
-    sds: Floats,
-    means: Floats | float,
-    seen: float,
-    noise: float,
-) -> tuple[Floats, Floats, Floats]:
-    """Return the log fit, and mean and variance of the effect at U_WEAR, had it had other priors.
-
-    As in _exchange_prior, for many sds and means at once.
-    """
-    lacking = sds**-2 - prior_sd**-2
-    across, own = covariance[U_WEAR][ETA], min(covariance[U_WEAR][U_WEAR], prior_sd**2)
-    share = 1.0 / (1.0 + own * lacking)
-    change = (means * sds**-2 - mean[U_WEAR] * lacking) * share
-    surprise = seen - mean[ETA] - across * change
-    variances = covariance[ETA][ETA] - across * across * lacking * share + noise
-    fit: Floats = _log_density(surprise, variances)
-    return fit, mean[U_WEAR] + own * change, own * share
-
-
-def _log_density(away: Floats, variance: Any) -> Floats:
-    """Return the log density of N(0, variance), but for its constant."""
-    density: Floats = -0.5 * (np.log(variance) + away * away / variance)
-    return density
 
 
 def _immune_eta(mean: list[float], covariance: list[list[float]]) -> tuple[float, float]:
@@ -217,16 +185,7 @@ def _mix(tiring: Belief, never: float, never_variance: float, immune: float) -> 
     )
 
 
-def _swap_effects(mean: list[float], covariance: list[list[float]]) -> None:
-    """Let the unit's two effects change places: what is conditioned on first comes last."""
-    a, b = U_WEAR, U_LEVEL
-    mean[a], mean[b] = mean[b], mean[a]
-    covariance[a], covariance[b] = covariance[b], covariance[a]
-    for row in covariance:
-        row[a], row[b] = row[b], row[a]
-
-
-def _exchange_prior(
+def exchange_prior(
     mean: list[float],
     covariance: list[list[float]],
     index: int,
@@ -349,17 +308,18 @@ def _fill_wear(appeal: Appeal, share: float, layout: Layout, row: Floats) -> flo
 
 def _fill_steps(stock: float, rise: float, factor: float, layout: Layout, row: Floats) -> float:
     """Write what log retention owes to the steps of the kind axis; return what they wear out."""
-    if stock < STEPS[0] * (1.0 - STEP_REACH * STEP_WIDTH):
+    at, reached = layout.steps, bisect_right(STEP_BEGINS, stock)
+    if reached == 0:
         return 0.0
-    at, added, turn = layout.steps, 0.0, 0.0
-    heights = layout.coefficients.mean[at : at + len(STEPS)].tolist()
-    for i, place in enumerate(STEPS):
-        away = (stock - place) / (STEP_WIDTH * place)
-        if away < -STEP_REACH:
-            break
-        share = 1.0 if away > STEP_REACH else 1.0 / (1.0 + exp(-away))
+    passed = bisect_right(STEP_ENDS, stock)
+    heights: list[float] = layout.coefficients.mean[at : at + reached].tolist()
+    row[at : at + passed] = factor
+    added, turn = sum(heights[:passed]), 0.0
+    for i in range(passed, reached):
+        width = STEP_WIDTH * STEPS[i]
+        share = 1.0 / (1.0 + exp((STEPS[i] - stock) / width))
         row[at + i] = factor * share
-        turn += heights[i] * share * (1.0 - share) / (STEP_WIDTH * place)
+        turn += heights[i] * share * (1.0 - share) / width
         added += heights[i] * share
     row[layout.half_life + 1] += factor * turn * rise
     return added

@@ -129,8 +129,16 @@ class Jumps:
         return oldest + STEPS - 1
 
     def state(self) -> dict[str, Any]:
-        return {"candidates": list(self.candidate_days), "steps": list(self.step_days)}
+        return {
+            "candidates": list(self.candidate_days),
+            "steps": list(self.step_days),
+            "chances": self.chances.tolist(),
+            "shift": self.shift.tolist(),
+            "change": self.change.tolist(),
+        }
 
-    def restore(self, state: dict[str, Any], coefficients: Coefficients) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.candidate_days, self.step_days = list(state["candidates"]), list(state["steps"])
-        self.weigh(coefficients)
+        self.chances = np.asarray(state["chances"], dtype=np.float64)
+        self.shift = np.asarray(state["shift"], dtype=np.float64)
+        self.change = np.asarray(state["change"], dtype=np.float64)

@@ -27,6 +27,8 @@ SLOT_DAYS_MAX = 14.0
 # It moves by .05 in half a week, as one of sd .15 does that forgets in two months; but it may stay
 # away for a season.
 DRIFT_SD, DRIFT_DAYS = 0.3, 240.0
+# Appeals of a slot after each of which its jump is weighed anew; later only every so many.
+WEIGH_ALWAYS, WEIGH_EVERY = 8, 4
 NORMAL_DAYS = 365.0  # "normal" is the average level over about a year
 
 
@@ -78,6 +80,11 @@ class Level:
             self.jumps.begin_slot(self.slot, time_days, coefficients, effects)
         self.appeals += 1
 
+    def settle(self, coefficients: Coefficients) -> None:
+        """Weigh the jumps anew after an appeal was learned; not after each, once there are many."""
+        if self.appeals < WEIGH_ALWAYS or self.appeals % WEIGH_EVERY == 0:
+            self.jumps.weigh(coefficients)
+
     def _begin_slot(self, time_days: float, coefficients: Coefficients, effects: Effects) -> None:
         last, new = self.at + self.slot % SLOTS, self.at + (self.slot + 1) % SLOTS
         if self.slot + 1 >= SLOTS:
@@ -115,8 +122,8 @@ class Level:
         kept: dict[str, Any] = {name: getattr(self, name) for name in names}
         return kept | {"slot_days": list(self.slot_days), "jumps": self.jumps.state()}
 
-    def restore(self, state: dict[str, Any], coefficients: Coefficients) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         for name in ("slot", "appeals", "begun", "normal_sum", "normal_weight"):
             setattr(self, name, state[name])
         self.slot_days = list(state["slot_days"])
-        self.jumps.restore(state["jumps"], coefficients)
+        self.jumps.restore(state["jumps"])

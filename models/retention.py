@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from river import base
 
 from models.design import Appeal, read_appeal
-from models.dispersion import GridPosterior
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaussian import (
@@ -48,7 +47,7 @@ from models.joint import (
 from models.layout import Layout
 from models.level import Level
 from models.retention_summary import summarise
-from models.strength import StrengthPosterior
+from models.spreads import Spreads
 
 __all__ = ["PooledRetention"]
 
@@ -59,15 +58,14 @@ STATE_VERSION = 1
 # often are better than others, and a level drawn to the mean would make that out to be weaker
 # wear-out.
 LEARNING_LEVEL_SD = 1.0
-SIZES: list[float] = [0.5 * 1.2**i for i in range(38)]  # dispersion phi, .5 to 425
-LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
-SD_APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
-SD_WEAR_MIN = 0.1  # log retention below which a repeat says nothing about how wear-out differs
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
 # not a random sample).
 FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
 IMMUNE_MIN = 0.005  # probability of immunity that an upper limit of 99 % must mind
 SQRT_2 = sqrt(2.0)
+
+# Beyond these, natural logs, nothing that asks people for things has ever been.
+ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
 
 
 class PooledRetention(base.Regressor):
@@ -111,17 +109,15 @@ class PooledRetention(base.Regressor):
         self.layout = Layout(kinds_max, attributes_max, groups_max)
         self._coefficients = self.layout.coefficients
         self._level = Level(self._coefficients, self.layout.intercept)
-        self._size = _grid(SIZES, 10.0, 1.5, forgetting)
-        self._level_sd = _grid(LEVEL_SDS, 0.5, 0.7, forgetting)
-        self._strength = StrengthPosterior(forgetting)
-        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._strength.estimate.total_sd))
+        self._spreads = Spreads(forgetting)
+        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
         self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
         self._kind_span: dict[str, list[float]] = {}
         self._log_gap_sum = 0.0
         self._gaps = 0
         self.learned = 0
-        self._last: tuple[Any, int, Any] = (None, 0, None)
+        self._asked: tuple[tuple[Appeal, int, int], Joint, Belief] | None = None
 
     # What river asks for.
 
@@ -140,7 +136,7 @@ class PooledRetention(base.Regressor):
         self._level.advance(appeal.time_days, self._coefficients, self._effects)
         self._notice_gaps(appeal)
         unit = self._effects.touch(appeal.unit, appeal.time_days)
-        self._learn_count(self._linearise(appeal, unit), y, unit)
+        self._learn_count(appeal, y, unit)
         self.layout.notice(appeal)
         self.learned += 1
 
@@ -176,7 +172,7 @@ class PooledRetention(base.Regressor):
             raise ValueError(f"completion: expected a number in (0, 1], got {completion!r}")
         before = self._believe(x)
         eta, variance, size = before.eta, before.eta_variance, self.size
-        nodes, weights = tilted_nodes(responses, eta + log(completion), variance, size)
+        nodes, weights = np.array(tilted_nodes(responses, eta + log(completion), variance, size))
         tilted = float(weights @ nodes)
         spread = float(weights @ (nodes - tilted) ** 2)
         gain = before.covariance / variance
@@ -215,7 +211,9 @@ class PooledRetention(base.Regressor):
         appeal = self.read(x)
         nothing = (0.0, 0.0)
         alone = appeal._replace(stocks=[nothing, nothing, appeal.stocks[2]])
-        belief = self._predictive(self._linearise(alone, BLANK))
+        belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
+            self._spreads.level_sd, self._spreads.strength
+        )
         return belief.eta, 0.0, sqrt(belief.eta_variance)
 
     def read(self, x: Mapping[Any, Any]) -> Appeal:
@@ -242,26 +240,26 @@ class PooledRetention(base.Regressor):
     @property
     def size(self) -> float:
         """The dispersion phi that counts are predicted with: 1 / (posterior mean of 1 / phi)."""
-        return 1.0 / self._size.inverse_mean
+        return self._spreads.size
 
     def dispersion_quantile(self, p: float) -> float:
         """Return a quantile of the posterior of phi."""
-        return self._size.quantile(p)
+        return self._spreads.sizes.quantile(p)
 
     @property
     def level_sd(self) -> float:
         """How much appealers' levels differ (sd of the natural log)."""
-        return self._level_sd.mean
+        return self._spreads.level_sd
 
     @property
     def wear_sd(self) -> float:
         """How much the wear-out of appealers that are not immune differs, relative to all (sd)."""
-        return self._strength.estimate.sd
+        return self._spreads.strength.sd
 
     @property
     def immune_share(self) -> float:
         """The share of appealers that never wear out."""
-        return self._strength.estimate.share
+        return self._spreads.strength.share
 
     @property
     def evicted(self) -> int:
@@ -296,20 +294,18 @@ class PooledRetention(base.Regressor):
     # How it is done.
 
     def _believe(self, x: Mapping[Any, Any]) -> Belief:
-        """Return the belief about an appeal; asked again of the very same one, as it was said."""
-        asked, learned, last = self._last
-        belief: Belief = last
-        if asked is not x or learned != self.learned:
-            appeal = self.read(x)
-            belief = self._predictive(self._linearise(appeal, self._effects.find(appeal.unit)))
-            self._last = (x, self.learned, belief)
-        return belief
+        appeal = self.read(x)
+        return self._foresee(appeal, self._effects.find(appeal.unit))[1]
 
-    def _linearise(self, appeal: Appeal, unit: int) -> Joint:
-        return linearise(appeal, unit, self.layout, self._level, self._effects)
-
-    def _predictive(self, joint: Joint) -> Belief:
-        return joint.believe(self.level_sd, self._strength.estimate)
+    def _foresee(self, appeal: Appeal, unit: int) -> tuple[Joint, Belief]:
+        """Return what is believed of an appeal; asked again of the same one, as it was said."""
+        key = (appeal, self._level.slot, self._coefficients.size)
+        if self._asked is not None and self._asked[0] == key:
+            return self._asked[1:]
+        joint = linearise(appeal, unit, self.layout, self._level, self._effects)
+        belief = joint.believe(self._spreads.level_sd, self._spreads.strength)
+        self._asked = (key, joint, belief)
+        return joint, belief
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
@@ -331,34 +327,19 @@ class PooledRetention(base.Regressor):
             span[0] += 1
             span[2] = appeal.time_days
 
-    def _learn_count(self, joint: Joint, y: float, unit: int) -> None:
+    def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
-        belief = self._predictive(joint)
-        self._learn_size(belief, y)
-        mean, variance = tilt(y, belief.eta, belief.eta_variance, self.size)
+        joint, belief = self._foresee(appeal, unit)
+        self._asked, spreads = None, self._spreads
+        mean, variance = tilt(y, belief.eta, belief.eta_variance, spreads.size)
         precision = 1.0 / variance - 1.0 / belief.eta_variance
+        spreads.notice_count(y, belief)
         if precision <= 1e-9:
             return
         seen = (mean / variance - belief.eta / belief.eta_variance) / precision
-        noise = 1.0 / precision
-        self._learn_sds(joint, seen, noise, int(self._effects.appeals[unit]))
-        self._update(joint, seen, noise, unit)
-
-    def _learn_size(self, belief: Belief, y: float) -> None:
-        """Learn how counts scatter from how well each value of phi foretold this one."""
-        factor = exp(min(belief.eta_variance, 50.0))
-        matched = 1.0 / np.maximum((1.0 + 1.0 / self._size.values) * factor - 1.0, 1e-12)
-        self._size.learn(log_probability(y, belief.eta, belief.eta_variance, matched))
-
-    def _learn_sds(self, joint: Joint, seen: float, noise: float, appeals: int) -> None:
-        """Learn how much units differ: in level by their first appeals, in wear-out by repeats."""
-        level_sd, strength = self._level_sd, self._strength
-        if appeals <= SD_APPEALS_MAX:
-            estimate = strength.estimate
-            level_sd.learn(joint.log_fit_of_levels(estimate, level_sd.values, seen, noise))
-        if abs(joint.slope) > SD_WEAR_MIN and appeals > 1:
-            strength.learn(joint.log_fit_of_strengths(level_sd.mean, strength, seen, noise))
-            self._effects.expect((LEARNING_LEVEL_SD, strength.estimate.total_sd))
+        spreads.notice_effects(joint, seen, 1.0 / precision, int(self._effects.appeals[unit]))
+        self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
+        self._update(joint, seen, 1.0 / precision, unit)
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
@@ -367,7 +348,7 @@ class PooledRetention(base.Regressor):
         self._coefficients.update(joint.spread, innovation, joint.eta_variance + noise)
         self.layout.keep_half_lives_on_grid()
         self._effects.update(unit, joint.row, joint.slope, from_state, joint.open_variance + noise)
-        self._level.jumps.weigh(self._coefficients)
+        self._level.settle(self._coefficients)
 
     # State.
 
@@ -378,9 +359,7 @@ class PooledRetention(base.Regressor):
             "layout": self.layout.state(),
             "level": self._level.state(),
             "effects": self._effects.state(),
-            "size": self._size.state(),
-            "level_sd": self._level_sd.state(),
-            "strength": self._strength.state(),
+            "spreads": self._spreads.state(),
             "first_unit": list(self._first_unit.items()),
             "kind_span": [[kind, *span] for kind, span in self._kind_span.items()],
             "gaps": [self._log_gap_sum, self._gaps],
@@ -392,19 +371,33 @@ class PooledRetention(base.Regressor):
         if state["version"] != STATE_VERSION:
             raise ValueError(f"version: expected {STATE_VERSION}, got {state['version']!r}")
         self.layout.restore(state["layout"])
-        for name in ("effects", "size", "level_sd", "strength"):
-            getattr(self, f"_{name}").restore(state[name])
-        self._level.restore(state["level"], self._coefficients)
+        self._effects.restore(state["effects"])
+        self._spreads.restore(state["spreads"])
+        self._level.restore(state["level"])
         self._first_unit = {k: v for k, v in state["first_unit"]}
         self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}
         self._log_gap_sum, self._gaps = state["gaps"]
         self.learned = state["learned"]
+        self._asked = None
 
 
-def _grid(values: list[float], centre: float, log_sd: float, forgetting: float) -> GridPosterior:
-    """Return a posterior with a log-normal prior."""
-    log_prior = [-0.5 * (log(v / centre) / log_sd) ** 2 for v in values]
-    return GridPosterior(values, log_prior, forgetting)
+def _within_reason(belief: Belief) -> Belief:
+    """Return the belief with its spread cut to what a response rate can be.
+
+    A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
+    25; exponentials of that are no numbers.
+    """
+    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
+    if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
+        return belief
+    share = min(1.0, VARIANCE_MAX / belief.eta_variance)
+    return belief._replace(
+        eta=eta,
+        eta_variance=belief.eta_variance * share,
+        retention=min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX),
+        retention_variance=belief.retention_variance * share,
+        covariance=belief.covariance * share,
+    )
 
 
 def _forecast(belief: Belief, mean: float, mean_low: float, mean_high: float) -> Forecast:

@@ -67,9 +67,9 @@ class StrengthPosterior:
         by_sd, by_share = weights.sum(axis=1), weights.sum(axis=0)
         self.estimate = Strength(float(by_sd @ SDS), float(by_share @ SHARES))
 
-    def learn(self, log_likelihood: Floats) -> None:
-        """Learn from one appeal's log likelihood, shape (10, 5)."""
-        self._grid.learn(log_likelihood.ravel())
+    def learn(self, log_likelihood: Floats, observations: int) -> None:
+        """Learn from the log likelihood of so many appeals together, shape (10, 5)."""
+        self._grid.learn(log_likelihood.ravel(), observations)
         self._refresh()
 
     def state(self) -> dict[str, Any]:

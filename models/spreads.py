@@ -1,0 +1,162 @@
+"""How counts scatter and how units differ: what the Gaussian filter takes as given, on grids.
+
+Each is learned from how well its values foretold what was then seen. That is worked out for a batch
+of appeals at a time, which costs little more than for one.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dispersion import GridPosterior
+from models.gaussian import log_probability
+from models.joint import U_LEVEL, U_WEAR, Belief, Joint
+from models.strength import IMMUNE, Strength, StrengthPosterior
+
+__all__ = ["Spreads"]
+
+Floats = NDArray[np.float64]
+
+BATCH = 16  # appeals
+SIZES: list[float] = [0.5 * 1.2**i for i in range(38)]  # dispersion phi, .5 to 425
+LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
+APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
+WEAR_MIN = 0.1  # log retention below which a repeat says nothing about how wear-out differs
+
+
+class Spreads:
+    """Posteriors of the dispersion phi, the sd of levels, and the distribution of strengths.
+
+    Attributes
+    ----------
+    size : phi that counts are predicted with, 1 / (posterior mean of 1 / phi).
+    level_sd : posterior mean. strength : likewise.
+    """
+
+    def __init__(self, forgetting: float) -> None:
+        self.sizes = _log_normal(SIZES, 10.0, 1.5, forgetting)
+        self._levels = _log_normal(LEVEL_SDS, 0.5, 0.7, forgetting)
+        self._strengths = StrengthPosterior(forgetting)
+        self._counts: list[tuple[float, ...]] = []
+        self._first: list[tuple[float, ...]] = []
+        self._repeats: list[tuple[float, ...]] = []
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.size = 1.0 / self.sizes.inverse_mean
+        self.level_sd = self._levels.mean
+        self.strength: Strength = self._strengths.estimate
+
+    def notice_count(self, y: float, belief: Belief) -> None:
+        """Remember a count and what was believed of it."""
+        self._counts.append((y, belief.eta, min(belief.eta_variance, 50.0)))
+        if len(self._counts) >= BATCH:
+            self._learn()
+
+    def notice_effects(self, joint: Joint, seen: float, noise: float, appeals: int) -> None:
+        """Remember what an appeal, its unit's n-th, says about how units differ.
+
+        seen, noise : its log mean as seen, and the variance of the error.
+        """
+        if appeals <= APPEALS_MAX:
+            of_level = joint.but_for(U_WEAR, self.strength.total_sd)
+            self._first.append((*of_level, joint.prior_sds[0], seen, noise))
+        if appeals > 1 and abs(joint.slope) > WEAR_MIN:
+            of_wear = joint.but_for(U_LEVEL, self.level_sd)
+            self._repeats.append((*of_wear, joint.prior_sds[1], seen, noise))
+
+    def _learn(self) -> None:
+        """Learn from the batch, and forget it."""
+        self.sizes.learn(_fit_of_sizes(self.sizes.values, np.array(self._counts)), BATCH)
+        if self._first:
+            batch = np.array(self._first)
+            fit, _, _ = _fit(batch[:, :, None], self._levels.values, 0.0)
+            self._levels.learn(fit.sum(axis=0), len(batch))
+        if self._repeats:
+            batch = np.array(self._repeats)[:, :, None, None]
+            self._strengths.learn(_fit_of_strengths(batch, self._strengths), len(batch))
+        self._counts, self._first, self._repeats = [], [], []
+        self._refresh()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "sizes": self.sizes.state(),
+            "levels": self._levels.state(),
+            "strengths": self._strengths.state(),
+            "counts": [list(row) for row in self._counts],
+            "first": [list(row) for row in self._first],
+            "repeats": [list(row) for row in self._repeats],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.sizes.restore(state["sizes"])
+        self._levels.restore(state["levels"])
+        self._strengths.restore(state["strengths"])
+        self._counts = [tuple(row) for row in state["counts"]]
+        self._first = [tuple(row) for row in state["first"]]
+        self._repeats = [tuple(row) for row in state["repeats"]]
+        self._refresh()
+
+
+def _log_normal(
+    values: list[float], centre: float, log_sd: float, forgetting: float
+) -> GridPosterior:
+    log_prior = [-0.5 * (log(v / centre) / log_sd) ** 2 for v in values]
+    return GridPosterior(values, log_prior, forgetting)
+
+
+def _fit_of_sizes(sizes: Floats, counts: Floats) -> Floats:
+    """Return the log likelihood of each phi; counts : shape (n, 3), y and its log mean's belief."""
+    y, mean, variance = (column[:, None] for column in counts.T)
+    matched = 1.0 / np.maximum((1.0 + 1.0 / sizes) * np.exp(variance) - 1.0, 1e-12)
+    fit: Floats = log_probability(y, mean, variance, matched).sum(axis=0)
+    return fit
+
+
+def _fit(batch: Floats, sds: Floats, means: Floats | float) -> tuple[Floats, Floats, Floats]:
+    """Return the log fit, and an effect's mean and variance, had it had the prior N(means, sds^2).
+
+    batch : shape (n, 8, ...): mean and variance of the log mean, of the effect, their covariance;
+    the effect's prior sd; the log mean as seen, and the variance of the error. A prior is exchanged
+    as in joint.exchange_prior, for all at once.
+    """
+    eta, eta_variance, effect, own, across, prior_sd, seen, noise = np.moveaxis(batch, 1, 0)
+    lacking = sds**-2 - prior_sd**-2
+    own = np.minimum(own, prior_sd**2)
+    share = 1.0 / (1.0 + own * lacking)
+    change = (means * sds**-2 - effect * lacking) * share
+    variances = eta_variance - across * across * lacking * share + noise
+    fit = _log_density(seen - eta - across * change, variances)
+    return fit, effect + own * change, own * share
+
+
+def _fit_of_strengths(batch: Floats, posterior: StrengthPosterior) -> Floats:
+    """Return the log likelihood of each distribution of strengths; shape (sds, shares).
+
+    A unit is weighed as immune or not by its past.
+    """
+    sds, shares = posterior.sds, posterior.shares
+    means = shares / (1.0 - shares)
+    tiring, centre, variance = _fit(batch, sds, means)
+    log_odds = _log_density(IMMUNE - centre, variance) - _log_density(IMMUNE - means, sds**2)
+    eta, eta_variance, effect, own, across, _, seen, noise = np.moveaxis(batch, 1, 0)
+    gain = across / own
+    surprise = seen - eta - gain * (IMMUNE - effect)
+    never = _log_density(surprise, eta_variance - gain * across + noise)
+    with np.errstate(divide="ignore"):
+        as_immune = np.log(shares) + log_odds
+    as_tiring = np.log1p(-shares)
+    both = np.logaddexp(as_immune, as_tiring)
+    fit: Floats = np.logaddexp(as_immune + never, as_tiring + tiring) - both
+    summed: Floats = fit.sum(axis=0)
+    return summed
+
+
+def _log_density(away: Floats, variance: Floats) -> Floats:
+    """Return the log density of N(0, variance), but for its constant."""
+    density: Floats = -0.5 * (np.log(variance) + away * away / variance)
+    return density
