@@ -9,6 +9,7 @@ Royal Statistical Society A 147(2)).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import fsum, isfinite
 from typing import Any, Protocol
 
@@ -163,6 +164,7 @@ class PoissonDescent:
 
     BASE_APPEALS = 30  # that the base rate is taken from, and then left alone
     GRADIENT_MAX = 3.0
+    RATIO_MAX = 1e9  # of a prediction to the base rate
 
     def __init__(self, learning_rate: float = 0.2, appealers_max: int = 10_000) -> None:
         self.appealers_max = appealers_max
@@ -197,7 +199,9 @@ class PoissonDescent:
         expected = self._expected(x)
         squares = fsum(value * value for value in self._features(x).values())
         variance = mean + 1.0 / self.dispersion.inverse
-        self._pipeline.learn_one(x, y / expected, w=expected / variance / (1.0 + squares))
+        # A step too far and the exponential overflows; river would stop the program there.
+        with suppress(OverflowError):
+            self._pipeline.learn_one(x, y / expected, w=expected / variance / (1.0 + squares))
         responses, exposure, appeals = self._base
         if appeals < self.BASE_APPEALS:
             self._base = (responses + y, exposure + x["exposure"], appeals + 1)
@@ -205,8 +209,12 @@ class PoissonDescent:
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
-        expected: float = self._expected(x) * min(self._pipeline.predict_one(x), 1e9)
-        return max(expected, 1e-9)
+        expected = self._expected(x)
+        try:
+            ratio = min(float(self._pipeline.predict_one(x)), self.RATIO_MAX)
+        except OverflowError:
+            ratio = self.RATIO_MAX
+        return max(expected * ratio, 1e-9)
 
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses."""

@@ -1,7 +1,7 @@
 """Whether a community's appeals are laid out so that wear-out can be told from anything else.
 
-STATISTICS, section 4: irregular rests alone identify wear-out, and so do concurrent first appeals;
-without either, level and wear-out are one.
+Irregular rests identify wear-out, and so do concurrent first appeals; where nobody is ever rested,
+or every rest is like the last, level and wear-out are one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ __all__ = ["Design", "DesignState"]
 # What is remembered fades over the last hundred appeals or so.
 MEMORY = 0.99
 APPEALS_MIN = 40
-FIRSTS_MIN = 0.01
+# Without appeals that meet a rested audience there is nothing to compare the tired ones with.
+RESTED_STOCK = 1.0
+RESTED_MIN = 0.01
 # Mean change of a rest against the last one of the same series, natural log.
 REST_CHANGE_MIN = 0.05
 TIMES_MIN = 0.2
@@ -28,8 +30,8 @@ class DesignState(msgspec.Struct):
     """Fading sums over appeals, and the latest of them as (time, series and audience)."""
 
     appeals: float = 0.0
-    firsts: float = 0.0
     times: float = 0.0
+    rested: float = 0.0
     rests: float = 0.0
     rest_changes: float = 0.0
     seen: int = 0
@@ -48,12 +50,20 @@ class Design:
     def __init__(self, state: DesignState | None = None) -> None:
         self.state = state or DesignState()
 
-    def learn(self, time_ms: int, key: str, repeat: int, rests_ms: tuple[int, int] | None) -> None:
-        """Count an appeal of the series and audience `key`; its last two rests, if known."""
+    def learn(self, time_ms: int, key: str, stock: float, rests_ms: tuple[int, int] | None) -> None:
+        """Count an appeal of the series and audience `key`.
+
+        Parameters
+        ----------
+        stock
+            What the audience still felt of the series, in appeals.
+        rests_ms
+            Its last two rests, if known.
+        """
         s = self.state
         new_time = not s.latest or s.latest[-1][0] != time_ms
         s.appeals = MEMORY * s.appeals + 1.0
-        s.firsts = MEMORY * s.firsts + (repeat == 1)
+        s.rested = MEMORY * s.rested + (stock < RESTED_STOCK)
         s.times = MEMORY * s.times + new_time
         s.seen += 1
         if rests_ms is not None and min(rests_ms) > 0:
@@ -67,11 +77,10 @@ class Design:
     def cannot_tell(self, time_ms: int, key: str) -> str | None:
         """Return why wear-out cannot be told here, as a key of verdict.CANNOT_TELL, or None."""
         s = self.state
-        if s.seen >= APPEALS_MIN and s.firsts < FIRSTS_MIN * s.appeals:
-            if s.times < TIMES_MIN * s.appeals:
-                return "synchronised"
-            if s.rests >= 2.0 and s.rest_changes < REST_CHANGE_MIN * s.rests:
-                return "same_rests"
+        if s.seen >= APPEALS_MIN and s.rested < RESTED_MIN * s.appeals:
+            return "synchronised" if s.times < TIMES_MIN * s.appeals else "same_rests"
+        if s.rests >= APPEALS_MIN and s.rest_changes < REST_CHANGE_MIN * s.rests:
+            return "same_rests"
         return None if self._are_concurrent(time_ms - CONCURRENT_MS, key) else "few_concurrent"
 
     def _are_concurrent(self, since_ms: int, key: str) -> bool:

@@ -98,10 +98,11 @@ class SeriesBook:
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
         asked = Asked(x, appeal.time_ms, forecast, appeal.time_ms)
-        self._design.learn(appeal.time_ms, here, repeat, series.rests_ms(appeal.time_ms))
+        stock = float(x["kind_stock"][HALF_LIFE_NODES[1]])
+        self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
         series.ask(appeal, repeat, forecast)
         self._surroundings.ask(appeal)
-        if x["kind_stock"][HALF_LIFE_NODES[1]] < RESTED_STOCK and (series.worn or series.rising):
+        if stock < RESTED_STOCK and (series.worn or series.rising):
             self._begin_again(key, series)
         self._rule(key, series, asked, here)
 
@@ -116,8 +117,6 @@ class SeriesBook:
         log_mean, _, sd = self._model.first_appeal_expectation(x)
         level_sd = self._model.level_sd
         stocks = x["kind_stock"][HALF_LIFE_NODES]
-        if stocks[1] < RESTED_STOCK and evidence.appeals > 1:
-            evidence.restart()
         evidence.learn_one(
             time_days=x["time_days"],
             responses=responses,

@@ -153,6 +153,10 @@ def standing_of(
 ) -> Standing:
     """Return the standing of a series, without what only its words need."""
     mean, sd, low = _together(model, series, asked)
+    many = series.many_audiences()
+    if many:
+        # Who responds is asked more often: that repeats do better is then no more than a choice.
+        low = min(low, 1.0)
     return Standing(
         state=series.state,
         reference=series.reference,
@@ -162,7 +166,7 @@ def standing_of(
         high=exp(mean + NORMAL_95 * sd),
         high_99=exp(mean + NORMAL_99 * sd),
         worn_confirmed=series.worn,
-        rising_confirmed=series.rising,
+        rising_confirmed=series.rising and not many,
         cannot_tell=cannot_tell if series.repeats else None,
     )
 
@@ -198,7 +202,8 @@ def in_words(
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
     by_kind = kind < own
     audience = asked.x["audience"]
-    times = series.times_ms if by_kind else surroundings.own_times(series.appealer, audience)
+    of_series = by_kind and not series.many_audiences()
+    times = series.times_ms if of_series else surroundings.own_times(series.appealer, audience)
     felt = _since(times, asked.time_ms, kind_days if by_kind else own_days)
     before = [time_ms for time_ms in times if time_ms < asked.time_ms]
     crowd_ms = round(crowd_days * DAY_MS)
