@@ -16,7 +16,7 @@ __all__ = ["MICROS", "Held", "OpenAppeal"]
 
 MICROS = 1_000_000
 _ANY_HASH = 1 << 32
-_UNSETTLED_MIN = 64
+_UNSETTLED_MIN = 8
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):

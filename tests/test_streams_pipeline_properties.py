@@ -7,13 +7,28 @@ are a function of them alone. The last ones run the models too.
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulator import Deliver, Log, Outcome, Simulation, by_appeal, by_type, one_log, plans
+from simulator import (
+    Crash,
+    Deliver,
+    Log,
+    Outcome,
+    Redeliver,
+    Save,
+    Simulation,
+    Step,
+    by_appeal,
+    by_type,
+    one_log,
+    plans,
+)
+from stories import an_emulated_trick_wears_out, rest_restores_it, told
 from strategies import (
     DAY_MS,
     HORIZON_MS,
@@ -29,6 +44,7 @@ from strategies import (
 )
 
 from streams.events import Appeal, Rejected, Response, Tick
+from streams.settings import Settings
 
 SETTINGS = small_settings()
 # With the models running an example costs a hundred times as much.
@@ -125,6 +141,15 @@ def test_what_is_too_late_is_rejected_once_and_changes_nothing(
     rejects = with_late.rejects - without.rejects
     assert Counter(reason for reason, _, _ in rejects.elements()) == Counter(late=len(late))
     conserved(with_late, [*events, closing, *late])
+
+
+@given(st.data(), streams())
+def test_what_has_an_id_may_be_sent_twice(data: st.DataObject, events: list[Event]) -> None:
+    named = [e for e in events if isinstance(e, Appeal) or getattr(e, "response_id", None)]
+    again = data.draw(st.lists(st.sampled_from(named), max_size=9))
+    sent = data.draw(shuffled(in_time_order([*events, *again])))
+    assert fault_free(sent).facts == fault_free(events).facts
+    conserved(fault_free(sent), sent)
 
 
 @given(st.data(), streams())
@@ -300,6 +325,36 @@ def _numbers(line: bytes) -> dict[str, Any]:
 
 
 # Heavier and fixed.
+
+
+def any_plan(rng: Random, logs: int) -> list[Step]:
+    """Portions in any order, one in four of them a fault."""
+    plan: list[Step] = []
+    for _ in range(60):
+        log, count = rng.randrange(logs), rng.randrange(1, 60)
+        faults: list[Step] = [Redeliver(log, count, rng.randrange(9)), Save(), Crash()]
+        plan.append(rng.choice([Deliver(log, count)] * 9 + faults))
+    return plan
+
+
+def among_faults(seed: int) -> None:
+    rng = Random(seed)
+    how = Settings(until_next_appeal=seed % 2 == 0)
+    *events, last = told(rng.choice([rest_restores_it, an_emulated_trick_wears_out])())
+    arrival = sorted(events, key=lambda e: e.time_ms + rng.randrange(how.allowed_lateness_ms + 1))
+    logs = by_appeal([*arrival, last], 1 + seed % 4)
+    got = Simulation(how, logs, learning=True).run(any_plan(rng, len(logs)))
+    assert got.facts == fault_free([*events, last], settings=how, learning=True).facts
+
+
+def test_a_story_among_faults_is_the_same_story() -> None:
+    among_faults(71)  # once, what a model restored knew of jumps was newer than before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_a_hundred_stories_among_faults(seed: int) -> None:
+    among_faults(seed)
 
 
 def test_a_silent_partition_holds_back_until_a_tick_speaks_for_it() -> None:
