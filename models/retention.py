@@ -17,7 +17,7 @@ a Gaussian observation of eta by moment matching (models.gaussian), and the stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import erfc, exp, log, sqrt
+from math import exp, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,7 @@ from river import base
 from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
-from models.gaussian import (
-    NORMAL_95,
-    NORMAL_99,
-    count_interval,
-    log_probability,
-    matched_size,
-    tilt,
-    tilted_nodes,
-)
+from models.gaussian import NORMAL_95, log_probability, matched_size, tilt
 from models.joint import (
     SHARE_MAX,
     SHARE_MIN,
@@ -46,6 +38,7 @@ from models.joint import (
 )
 from models.layout import Layout
 from models.level import Level
+from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
 from models.spreads import Spreads
 
@@ -58,12 +51,6 @@ STATE_VERSION = 1
 # often are better than others, and a level drawn to the mean would make that out to be weaker
 # wear-out.
 LEARNING_LEVEL_SD = 1.0
-# The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
-# not a random sample).
-FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
-IMMUNE_MIN = 0.005  # probability of immunity that an upper limit of 99 % must mind
-SQRT_2 = sqrt(2.0)
-
 # Beyond these, natural logs, nothing that asks people for things has ever been.
 ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
 
@@ -146,10 +133,7 @@ class PooledRetention(base.Regressor):
 
     def forecast_one(self, x: Mapping[Any, Any]) -> Forecast:
         """Return what is expected of an appeal before any of its responses."""
-        belief = self._believe(x)
-        mean = exp(min(belief.eta + belief.eta_variance / 2.0, 700.0))
-        size = matched_size(belief.eta_variance, self.size)
-        return _forecast(belief, mean, *count_interval(mean, size))
+        return outlook(self._believe(x), self.size)
 
     def log_score_one(self, x: Mapping[Any, Any], y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
@@ -170,24 +154,7 @@ class PooledRetention(base.Regressor):
         """
         if not 0.0 < completion <= 1.0:
             raise ValueError(f"completion: expected a number in (0, 1], got {completion!r}")
-        before = self._believe(x)
-        eta, variance, size = before.eta, before.eta_variance, self.size
-        nodes, weights = np.array(tilted_nodes(responses, eta + log(completion), variance, size))
-        tilted = float(weights @ nodes)
-        spread = float(weights @ (nodes - tilted) ** 2)
-        gain = before.covariance / variance
-        retention = before.retention + gain * (tilted - eta - log(completion))
-        retention_variance = before.retention_variance - gain * gain * (variance - spread)
-        so_far = np.exp(nodes)
-        # The appeal's own multiplier is Gamma(phi, phi) before, Gamma(phi + y, phi + mean so far)
-        # after.
-        rate = so_far * ((size + responses) / (size + so_far)) * (1.0 / completion - 1.0)
-        rest = float(weights @ rate)
-        second = float(weights @ (rate * rate)) * (1.0 + 1.0 / (size + responses))
-        rest_size = rest * rest / max(second - rest * rest, 1e-12 * rest * rest)
-        low, high = count_interval(rest, rest_size)
-        after = before._replace(retention=retention, retention_variance=retention_variance)
-        return _forecast(after, responses + rest, responses + low, responses + high)
+        return outlook_given(self._believe(x), self.size, responses, completion)
 
     def level_now(self, time_days: float) -> tuple[float, float, float]:
         """Return the level relative to normal (its average so far, over about a year), with its 90
@@ -398,34 +365,3 @@ def _within_reason(belief: Belief) -> Belief:
         retention_variance=belief.retention_variance * share,
         covariance=belief.covariance * share,
     )
-
-
-def _forecast(belief: Belief, mean: float, mean_low: float, mean_high: float) -> Forecast:
-    centre, immune = belief.retention, belief.immune
-    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
-    sd = sqrt(max(belief.retention_variance, 0.0) + floor)
-    low, middle, high = centre - NORMAL_95 * sd, centre, centre + NORMAL_95 * sd
-    if immune > IMMUNE_MIN:
-        low, middle, high, highest = (
-            _mixture_quantile(p, centre, sd, immune) for p in (0.05, 0.5, 0.95, 0.99)
-        )
-        sd = max((high - middle) / NORMAL_95, (highest - middle) / NORMAL_99)
-    return Forecast(exp(middle), exp(low), exp(high), mean, mean_low, mean_high, sd)
-
-
-def _mixture_quantile(p: float, mean: float, sd: float, immune: float) -> float:
-    """Return a quantile of N(mean, sd^2), or of N(0, FLOOR_ABSOLUTE^2) with chance `immune`."""
-    reach = 4.0
-    low = min(mean - reach * sd, -reach * FLOOR_ABSOLUTE)
-    high = max(mean + reach * sd, reach * FLOOR_ABSOLUTE)
-    while high - low > 1e-4:
-        middle = 0.5 * (low + high)
-        below = (1.0 - immune) * _normal(middle, mean, sd)
-        below += immune * _normal(middle, 0.0, FLOOR_ABSOLUTE)
-        low, high = (middle, high) if below < p else (low, middle)
-    return 0.5 * (low + high)
-
-
-def _normal(value: float, mean: float, sd: float) -> float:
-    """Return the distribution function of N(mean, sd^2)."""
-    return 0.5 * erfc((mean - value) / (sd * SQRT_2))

@@ -4,18 +4,20 @@ repeat, doubts.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, Any
 
 from models.design import AXES
 from models.gaussian import NORMAL_95
-from models.layout import Layout
+from models.layout import STEPS, Layout
 
 if TYPE_CHECKING:
     from models.retention import PooledRetention
 
 __all__ = ["summarise"]
 
+KIND_AXIS = AXES.index("kind")
 REPEATS = range(2, 11)
 # An sd of the log retention at a typical stock above which nothing can be said: .25 leaves 1 and .6
 # both possible.
@@ -86,8 +88,16 @@ def _retention(
     stock = sum(felt)
     rise = sum(decay * j * f for j, f in enumerate(felt, start=1))
     weights = [-stock] * len(entries) + [-rate * rise]
-    variance = _variance(layout, [*entries, half_life], weights)
-    return {"repeat": repeat} | _interval_of_log(-rate * stock, sqrt(max(variance, 0.0)))
+    steps = _steps_passed(layout, stock) if half_life == layout.half_life + KIND_AXIS else []
+    weights += [-1.0] * len(steps)
+    wear = rate * stock + float(layout.coefficients.mean[steps].sum())
+    variance = _variance(layout, [*entries, half_life, *steps], weights)
+    return {"repeat": repeat} | _interval_of_log(-wear, sqrt(max(variance, 0.0)))
+
+
+def _steps_passed(layout: Layout, stock: float) -> list[int]:
+    """Return the coefficients of the steps of the kind axis that lie below a stock."""
+    return list(range(layout.steps, layout.steps + bisect_right(STEPS, stock)))
 
 
 def _moderator(layout: Layout, name: str) -> dict[str, Any]:
