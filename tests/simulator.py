@@ -1,7 +1,7 @@
 """A pipeline among faults: logs are delivered in portions, again, late, and across crashes.
 
-A *log* is what one source holds for one partition; a place in it is an offset. A *plan* is a list of
-steps, so that a failing one can be read and shrunk. Checkers compare what came out in the end.
+A *log* is what one source holds for one partition; a place in it is an offset. A *plan* is a list
+of steps, so that a failing one can be read and shrunk. What came out in the end is compared.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Saved(NamedTuple):
 
 
 class Recording(Learner):
-    """Learns nothing: says the messages as they are, in the order in which they would be learned."""
+    """Learns nothing: says the messages as they are, in the order in which they are learned."""
 
     def _work_off(self) -> None:
         while self._queue and self._queue[0][0] < self.watermark_ms():
