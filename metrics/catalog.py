@@ -62,6 +62,7 @@ _METRICS = [
     # What was learned.
     *_interval("kind_retention", "ratio", _CURVE, "Retention at a repeat, worn out on one axis."),
     *_interval("axis_half_life", "seconds", ("community", "axis"), "Rest that halves wear-out."),
+    *_interval("crowd_retention", "ratio", _KIND, "What others' appeals leave a newcomer now."),
     *_gauge("first_response_ratio", _KIND, "Responses per person reached by first appeals."),
     *_interval("level", "ratio", ("community",), "Level of everybody's response; 1 is normal."),
     *_gauge("completion_ratio", ("community", "age_seconds"), "Share of responses in by an age."),

@@ -9,8 +9,10 @@ from math import isfinite
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from metrics.exporter import series_id
+from models.forecast import Features
 from streams.community import Community
 from streams.events import Verdict
 
@@ -126,10 +128,23 @@ def learned_rows(rows: Rows, community: Community, now_ms: int, kinds: Iterable[
         if (ratio := community.surge.ratio(kind)) is not None:
             surge = dict(zip(("estimate", "low", "high"), ratio, strict=True))
             _put_interval(rows, "surge", "ratio", surge, 1.0, name, kind)
+    _crowd_rows(rows, community)
     curve = community.completion.curve(None)
     for bins in community.grid.checkpoints:
         age_ms, share = curve[bins - 1][:2]
         put(rows, "completion_ratio", share, name, f"{age_ms / 1000:g}")
+
+
+def _crowd_rows(rows: Rows, community: Community) -> None:
+    """Add what a first appeal of a kind gets where others made the latest: by the crowd alone."""
+    latest = {ask.appeal.kind: ask for ask in community.asks.values()}
+    for kind, ask in latest.items():
+        x = ask.features(1.0)
+        nothing = np.zeros_like(x["own"])
+        alone = Features(**{**x, "own": nothing, "kind_stock": nothing, "repeat": 1})
+        forecast = community.model.forecast_one(alone)
+        interval = {"estimate": forecast.retention, "low": forecast.low, "high": forecast.high}
+        _put_interval(rows, "crowd_retention", "ratio", interval, 1.0, community.name, kind)
 
 
 def current_verdicts(community: Community, now_ms: int) -> list[Verdict]:

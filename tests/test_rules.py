@@ -53,7 +53,7 @@ def test_every_alert_is_tested_both_ways() -> None:
         == {
             "AskagainExitsOutweighResponses",  # kinds "dear" and "rare" must not
             "AskagainModelMisfit",  # community "fine"
-            "AskagainTrickWornOutByOthers",  # kind "few"
+            "AskagainTrickWornOutByOthers",  # kind "perhaps"
         }
         - silent
     )

@@ -131,6 +131,14 @@ def _level_and_pace(made: dashboard.Dashboard) -> None:
     )
     made.with_panel(
         lines(
+            "What others leave: $kind",
+            "What a newcomer's first appeal gets, by the crowd's use of the kind alone.",
+            within("askagain_crowd_retention", "ratio", KIND, "retention"),
+            "percentunit",
+        )
+    )
+    made.with_panel(
+        lines(
             "Half-life of wear-out: $axis",
             "How long a rest must be to halve it; 90 % interval.",
             within("askagain_axis_half_life", "seconds", f"{COMMUNITY},{AXIS}", "half-life"),
