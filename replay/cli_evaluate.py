@@ -56,10 +56,10 @@ def evaluate(
 
         askagain evaluate --map bank.toml --out out
     """
-    from replay.cli import settings_of
     from replay.compare_run import run_compare  # after the arguments are known to be right
     from replay.evaluate_run import run_evaluate
     from replay.inputs import Inputs
+    from replay.options import settings_of
 
     files, truth = _where(paths or [], map_file, truth_file)
     folder = out or (Path(paths[0]) if paths and Path(paths[0]).is_dir() else None)
