@@ -108,6 +108,8 @@ class Backfill:
         self._latest: dict[str, list[bytes]] = {}
 
     def __enter__(self) -> Backfill:
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"expected a folder to write to, got {self.path.parent}")
         folder = TemporaryDirectory(prefix=f".{self.path.name}-", dir=self.path.parent)
         self._folder = Path(self._stack.enter_context(folder))
         return self

