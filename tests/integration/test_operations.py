@@ -66,7 +66,10 @@ def test_wrong_keys_are_put_right(broker: Broker, world: World, logs: Path) -> N
     worker = Worker(config, PATIENT, logs / "worker.log")
     try:
         worker.wait_ready()
-        asyncio.run(_round_robin(config, lines, worker))
+        # The end of the world is thin: a hundred events are weeks, and going round would be late.
+        asyncio.run(_round_robin(config, lines[:-1_000], worker))
+        wait_until(lambda: _settled(worker), 120, "what was put right")
+        publish(config, lines[-1_000:])
         wait_until(lambda: _settled(worker), 120, "what was put right")
         asyncio.run(_write_ticks(config, finish_ms))
         wait_until(lambda: said(config) >= world.total(), 120, "all facts")
@@ -106,7 +109,7 @@ async def _round_robin(config: KafkaConfig, lines: list[bytes], worker: Worker) 
     producer = AIOKafkaProducer(**client_options(config), linger_ms=20)
     await producer.start()
     for number, line in enumerate(lines):
-        if number % 250 == 0:
+        if number % 1_000 == 0:
             # History, sent faster than it can go round, would be late by that.
             await producer.flush()
             await asyncio.sleep(0.2)
