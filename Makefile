@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test slow check format bench lock tools clean
+.PHONY: help demo test slow check format bench soak lock tools clean
 
 help:  ## Say what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,8 +30,12 @@ format: $(VENV)/.ready-dev  ## Let the formatter decide.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.ready-dev  ## Measure speed and memory beside bare loops.
+bench: $(VENV)/.ready-dev tools  ## Measure speed and memory beside bare loops.
 	$(BIN)/python tests/bench/bench_replay.py
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_live.py
+
+soak: $(VENV)/.ready-dev tools  ## Ten minutes on a real broker at half the top speed.
+	PYTHONPATH=tests $(BIN)/python tests/bench/bench_live.py soak 600
 
 lock: $(VENV)/.ready-dev  ## Pin what pyproject.toml asks for; names no host.
 	$(BIN)/pip install -q uv

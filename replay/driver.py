@@ -31,7 +31,7 @@ class Progress(NamedTuple):
 class Replayed(NamedTuple):
     """What a replay came to: every event's fate, and how long it took in seconds."""
 
-    fates: dict[str, int]
+    fates: dict[str, Any]
     seconds: float
 
 
@@ -155,12 +155,15 @@ def _fates(pipeline: Pipeline, events: int) -> dict[str, Any]:
     counted = {name: total.pop(name, 0) for name in ("appeals", "responses", "exits", "ticks")}
     redelivered = total.pop("redelivered", 0)
     rejects = {reason: total.pop(reason) for reason in REASONS if reason in total}
+    states = [collector.state for collector in pipeline.collectors]
+    waiting = sum(state.held_count + len(state.pending) for state in states)
     assert not total, f"fates nobody knows: {total}"
-    assert sum(counted.values()) + redelivered + sum(rejects.values()) == events
+    assert sum(counted.values()) + redelivered + sum(rejects.values()) + waiting == events
     return {
         "read": events,
         **counted,
         "redelivered": redelivered,
+        "waiting": waiting,
         "rejected": sum(rejects.values()),
         "rejected_by_reason": rejects,
     }

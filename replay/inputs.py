@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -84,22 +83,11 @@ def _numbered(name: str, blocks: Iterator[MappedBlock]) -> Iterator[Block]:
 
 @contextmanager
 def _from_kafka(span: KafkaSpan, settings: Settings) -> Iterator[Sources]:
-    from replay.from_kafka import kafka_sources
+    from replay.from_kafka import kafka_sources, log_time_ms
     from streams.kafka_config import load_kafka
 
-    since_ms, until_ms = _time_ms(span.since, "--since"), _time_ms(span.until, "--until")
+    since_ms = None if span.since is None else log_time_ms(span.since)
+    until_ms = None if span.until is None else log_time_ms(span.until)
     config = load_kafka(span.config, os.environ)
     with kafka_sources(config, settings, since_ms, until_ms) as sources:
         yield sources
-
-
-def _time_ms(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise ConfigError(f"{name}: expected a time such as 2009-01-06T21:00:00Z, got {text!r}")
-    return round(time.timestamp() * 1000)

@@ -66,6 +66,7 @@ def run_replay(
             sources,
             output,
             strict=strict,
+            finish=inputs.kafka is None,  # a log goes on
             speed=speed,
             step_ms=None if watch is None else watch.step_ms,
             on_progress=show if watch is None else _both(show, watch.on_progress),

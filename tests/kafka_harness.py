@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 COMMAND = [
     sys.executable,
     "-c",
-    "import typer; from replay.cli_live import register; app = typer.Typer(); register(app); app()",
+    "from replay.cli import main; main()",
 ]
 
 
