@@ -156,7 +156,7 @@ def _fates(pipeline: Pipeline, events: int) -> dict[str, Any]:
     redelivered = total.pop("redelivered", 0)
     rejects = {reason: total.pop(reason) for reason in REASONS if reason in total}
     states = [collector.state for collector in pipeline.collectors]
-    waiting = sum(state.held_count + len(state.pending) for state in states)
+    waiting = sum(state.held_count + state.pending_count for state in states)
     assert not total, f"fates nobody knows: {total}"
     assert sum(counted.values()) + redelivered + sum(rejects.values()) + waiting == events
     return {
