@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dger
 
 __all__ = ["Coefficients"]
 
@@ -71,25 +70,6 @@ class Coefficients:
             return
         self.mean += column * ((value - self.mean[index]) / total)
         self.covariance -= np.outer(column, column / total)
-
-    def update(self, spread: Floats, innovation: float, total: float) -> None:
-        """Learn from an observation that is off by `innovation`, of variance `total` beforehand.
-
-        spread : shape (capacity,), the covariance of what is observed with the coefficients. The
-        step is that of Kalman (1960), "A new approach to linear filtering and prediction problems",
-        Journal of Basic Engineering 82(1).
-        """
-        self.mean += spread * (innovation / total)
-        # In place, through BLAS: the transpose of a C-ordered array is what Fortran calls ordered.
-        dger(
-            -1.0 / total,
-            spread,
-            spread,
-            a=self.covariance.T,
-            overwrite_a=1,
-            overwrite_x=1,
-            overwrite_y=1,
-        )
 
     def replace(self, index: int, source: int, keep: float, noise: float) -> None:
         """Let an entry become keep * (entry at `source`) + N(0, noise), forgetting what it was."""

@@ -109,36 +109,6 @@ class Effects:
         self.appeals = np.pad(self.appeals, (0, more))
         self.last_days = np.pad(self.last_days, (0, more))
 
-    def owed(self, unit: int, slope: float) -> Floats:
-        """Return the covariance, given the coefficients, of what depends on a unit's effects.
-
-        That is, in this order: log mean, log retention, u_wear, u_level; shape (4, 4).
-        """
-        owes = np.array([[1.0, slope], [0.0, slope], [0.0, 1.0], [1.0, 0.0]])
-        covariance: Floats = owes @ self.covariance[unit] @ owes.T
-        return covariance
-
-    def update(self, unit: int, row: Floats, slope: float, from_state: float, noise: float) -> None:
-        """Learn, given the coefficients, from an observation of u_level + slope u_wear.
-
-        row : shape (capacity,), what the observation owes to the coefficients, effects integrated
-        out. from_state : how far off it is from what they would have it, `row` times their mean
-        left out. noise : the variance of its error.
-        """
-        covariance = self.covariance[unit]
-        (level, both), (_, wear) = covariance.tolist()
-        by_level, by_wear = level + slope * both, both + slope * wear
-        total = by_level + slope * by_wear + noise
-        gain_level, gain_wear = by_level / total, by_wear / total
-        self.mean[unit, 0] += gain_level * from_state
-        self.mean[unit, 1] += gain_wear * from_state
-        loading = self.loading[unit]
-        loading[0] -= gain_level * row
-        loading[1] -= gain_wear * row
-        covariance[0, 0] = level - by_level * gain_level
-        covariance[0, 1] = covariance[1, 0] = both - by_level * gain_wear
-        covariance[1, 1] = wear - by_wear * gain_wear
-
     def move(
         self, source: int, target: int, slope: float, constant: float, variance: float
     ) -> None:

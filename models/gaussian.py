@@ -12,11 +12,13 @@ because a count of thousands is far sharper than what was believed before it.
 
 from __future__ import annotations
 
-from math import exp, floor, log, log1p, sqrt
+from math import exp, floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincinv, gammaln
+
+from models import kernels
 
 __all__ = [
     "NORMAL_95",
@@ -37,11 +39,10 @@ NORMAL_99 = 2.3263478740408408
 NODES = 15
 # Below it the probabilities are summed one by one; above, a count is nearly continuous.
 EXACT_MEAN_MAX = 30.0
-EXACT_STEPS_MAX = 2_000
 _hermite_x, _hermite_w = np.polynomial.hermite.hermgauss(NODES)
-_ABSCISSAE: list[float] = (sqrt(2.0) * _hermite_x).tolist()
+_ABSCISSAE: Floats = sqrt(2.0) * _hermite_x
 # log(w_k) + x_k^2: the weight of a node once the Gaussian it was made for has been divided out.
-_LOG_WEIGHTS: list[float] = (np.log(_hermite_w) + _hermite_x**2).tolist()
+_LOG_WEIGHTS: Floats = np.log(_hermite_w) + _hermite_x**2
 
 
 def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
@@ -57,60 +58,16 @@ def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, fl
     >>> round(mean, 2), round(1 / variance)
     (5.99, 399)
     """
-    nodes, weights = tilted_nodes(y, mean, variance, size)
-    centre, first, second = nodes[NODES // 2], 0.0, 0.0
-    for node, weight in zip(nodes, weights, strict=True):
-        away = (node - centre) * weight
-        first += away
-        second += away * (node - centre)
-    return centre + first, second - first * first
+    return kernels.tilted(
+        y, mean, variance, size, _ABSCISSAE, _LOG_WEIGHTS, np.empty(NODES), np.empty(NODES)
+    )
 
 
-def tilted_nodes(
-    y: float, mean: float, variance: float, size: float
-) -> tuple[list[float], list[float]]:
-    """Return 15 nodes of eta and their posterior weights, which sum to 1.
-
-    In plain floats: for fifteen numbers that is faster than arrays.
-    """
-    mode, curvature = _mode(y, mean, variance, size)
-    scale, half_precision, turns = 1.0 / sqrt(curvature), 0.5 / variance, y + size
-    nodes = [mode + scale * abscissa for abscissa in _ABSCISSAE]
-    log_density = [
-        y * node - turns * log(size + exp(min(node, 700.0))) - half_precision * (node - mean) ** 2
-        for node in nodes
-    ]
-    peak = log_density[NODES // 2]
-    weights = [
-        exp(value - peak + log_weight)
-        for value, log_weight in zip(log_density, _LOG_WEIGHTS, strict=True)
-    ]
-    total = sum(weights)
-    return nodes, [weight / total for weight in weights]
-
-
-def _mode(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
-    """Return the mode of the tilted density and minus its second derivative there, by Newton's
-    method.
-
-    The density is log-concave, so that steps from between belief and count cannot get lost.
-    """
-    information = (y + 0.5) * size / (y + 0.5 + size)
-    eta = (mean / variance + information * log(y + 0.5)) / (1.0 / variance + information)
-    curvature = 1.0 / variance
-    for _ in range(30):
-        share = _logistic(eta - log(size))
-        slope = y - (y + size) * share - (eta - mean) / variance
-        curvature = (y + size) * share * (1.0 - share) + 1.0 / variance
-        step = slope / curvature
-        eta += max(-2.0, min(2.0, step))
-        if abs(step) < 1e-6:
-            break
-    return eta, curvature
-
-
-def _logistic(value: float) -> float:
-    return 1.0 / (1.0 + exp(-value)) if value > -700.0 else 0.0
+def tilted_nodes(y: float, mean: float, variance: float, size: float) -> tuple[Floats, Floats]:
+    """Return nodes of eta and their posterior weights, which sum to 1; shape (15,) each."""
+    nodes, weights = np.empty(NODES), np.empty(NODES)
+    kernels.tilted(y, mean, variance, size, _ABSCISSAE, _LOG_WEIGHTS, nodes, weights)
+    return nodes, weights
 
 
 def matched_size(variance: float, size: float) -> float:
@@ -157,24 +114,9 @@ def count_interval(mean: float, size: float) -> tuple[float, float]:
     ((0.0, 0.0), (1.0, 6.0))
     """
     if mean <= EXACT_MEAN_MAX:
-        return _exact_quantile(0.05, mean, size), _exact_quantile(0.95, mean, size)
+        return kernels.exact_interval(mean, size) if mean > 0.0 else (0.0, 0.0)
     # A Gamma of equal mean and variance, cut to whole counts.
     variance = mean + mean * mean / size
     shape, scale = mean * mean / variance, variance / mean
     low, high = (scale * float(gammaincinv(shape, p)) for p in (0.05, 0.95))
     return float(floor(low)), float(floor(high + 0.5))
-
-
-def _exact_quantile(p: float, mean: float, size: float) -> float:
-    """Return the smallest count with a distribution function of at least `p`."""
-    if mean <= 0.0:
-        return 0.0
-    ratio = mean / (mean + size)
-    log_none = -size * log1p(mean / size)
-    term = exp(log_none) if log_none > -700.0 else 0.0
-    total, count = term, 0
-    while total < p and count < EXACT_STEPS_MAX:
-        term *= ratio * (size + count) / (count + 1)
-        total += term
-        count += 1
-    return float(count)

@@ -8,17 +8,18 @@ said about it jointly Gaussian.
 from __future__ import annotations
 
 from bisect import bisect_right
-from math import exp, log
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models import kernels
 from models.design import Appeal
-from models.effects import Effects
+from models.effects import BLANK, Effects
 from models.layout import STEPS, WEEKDAYS, Layout
 from models.level import Level
-from models.strength import IMMUNE, Strength
+from models.strength import Strength
 
 __all__ = [
     "ETA",
@@ -35,14 +36,16 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 # A conditioned quantity comes after all that are still of interest (see exchange_prior).
-ETA, RETENTION, U_WEAR, U_LEVEL = range(4)
+ETA, RETENTION, U_WEAR, U_LEVEL = range(kernels.QUANTITIES)
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
 MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
-SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
 # A logistic step is fully up or down eight widths from its place.
 STEP_BEGINS = [place * (1.0 - 8.0 * STEP_WIDTH) for place in STEPS]
 STEP_ENDS = [place * (1.0 + 8.0 * STEP_WIDTH) for place in STEPS]
+
+# Beyond these, natural logs, nothing that asks people for things has ever been.
+ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
 
 
 class Belief(NamedTuple):
@@ -66,7 +69,7 @@ class Joint:
 
     Attributes
     ----------
-    mean : 4 numbers. covariance : 4 rows of 4. All that may have jumped is weighed in.
+    mean, covariance : shapes (4,) and (4, 4). All that may have jumped is weighed in.
     eta, eta_variance : of the log mean, every candidate for a jump being one.
     row : shape (capacity,), what the log mean owes to the coefficients, effects integrated out.
     spread : shape (capacity,), its covariance with the coefficients.
@@ -89,8 +92,8 @@ class Joint:
 
     def __init__(
         self,
-        mean: list[float],
-        covariance: list[list[float]],
+        mean: Floats,
+        covariance: Floats,
         eta: float,
         eta_variance: float,
         row: Floats,
@@ -111,24 +114,18 @@ class Joint:
 
     def believe(self, level_sd: float, strength: Strength) -> Belief:
         """Return the belief under the priors used for prediction: units differ as given."""
-        mean, covariance = list(self.mean), [list(row) for row in self.covariance]
-        exchange_prior(mean, covariance, U_LEVEL, self.prior_sds[0], level_sd)
-        never = None
-        if strength.share > SHARE_IGNORED and self.slope != 0.0:
-            never = _immune_eta(mean, covariance)
-        exchange_prior(mean, covariance, U_WEAR, self.prior_sds[1], strength.sd, strength.mean)
-        tiring = Belief(
-            mean[ETA],
-            covariance[ETA][ETA] + self.open_variance,
-            mean[RETENTION],
-            covariance[RETENTION][RETENTION],
-            covariance[RETENTION][ETA],
-            0.0,
+        level_prior_sd, wear_prior_sd = self.prior_sds
+        eta, variance, *retention = kernels.believe(
+            self.mean,
+            self.covariance,
+            level_prior_sd,
+            wear_prior_sd,
+            level_sd,
+            strength.sd,
+            strength.share,
+            self.slope,
         )
-        if never is None:
-            return tiring
-        immune = _immune_chance(mean[U_WEAR], covariance[U_WEAR][U_WEAR], strength)
-        return _mix(tiring, never[0], never[1] + self.open_variance, immune)
+        return _within_reason(Belief(eta, variance + self.open_variance, *retention))
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
         """Return the belief about log mean and one effect, the other having another prior sd.
@@ -140,7 +137,7 @@ class Joint:
         Mean and variance of the log mean, mean and variance of the effect kept, their covariance.
         """
         kept = U_LEVEL + U_WEAR - effect
-        mean, covariance = self.mean, self.covariance
+        mean, covariance = self.mean.tolist(), self.covariance.tolist()
         own, to_eta, to_kept = (covariance[effect][i] for i in (effect, ETA, kept))
         prior_sd = self.prior_sds[U_LEVEL - effect]
         lacking = sd**-2 - prior_sd**-2
@@ -155,97 +152,39 @@ class Joint:
         )
 
 
-def _immune_eta(mean: list[float], covariance: list[list[float]]) -> tuple[float, float]:
-    """Return mean and variance of the log mean if the unit never wears out."""
-    row = covariance[U_WEAR]
-    gain = row[ETA] / row[U_WEAR]
-    return mean[ETA] + gain * (IMMUNE - mean[U_WEAR]), covariance[ETA][ETA] - gain * row[ETA]
-
-
-def _immune_chance(mean: float, variance: float, strength: Strength) -> float:
-    """Return the chance that a unit is immune, N(mean, variance) being its u if it is not."""
-    prior = IMMUNE - strength.mean
-    log_odds = log(strength.share / (1.0 - strength.share)) + 0.5 * (
-        log(strength.sd**2 / variance)
-        + prior * prior / strength.sd**2
-        - (IMMUNE - mean) ** 2 / variance
-    )
-    return 1.0 / (1.0 + exp(-max(-50.0, min(50.0, log_odds))))
-
-
-def _mix(tiring: Belief, never: float, never_variance: float, immune: float) -> Belief:
-    """Return what to expect of the log mean of a unit that may be immune; the rest as if not."""
-    apart = never - tiring.eta
-    variance = (1.0 - immune) * tiring.eta_variance + immune * never_variance
-    return tiring._replace(
-        eta=tiring.eta + immune * apart,
-        eta_variance=variance + immune * (1.0 - immune) * apart * apart,
-        covariance=(1.0 - immune) * tiring.covariance,
-        immune=immune,
-    )
-
-
-def exchange_prior(
-    mean: list[float],
-    covariance: list[list[float]],
-    index: int,
-    prior_sd: float,
-    sd: float,
-    centre: float = 0.0,
-) -> None:
-    """Believe what would be believed had an effect the prior N(centre, sd^2), not N(0, prior_sd^2).
-
-    It is one more observation, with the precision that was lacking (a negative one loosens). The
-    variance is at most what the prior allowed; stand-ins for forgotten levels may exceed it a bit.
-    """
-    lacking = sd**-2 - prior_sd**-2
-    own = min(covariance[index][index], prior_sd * prior_sd)
-    share = 1.0 / (1.0 + own * lacking)
-    change = (centre * sd**-2 - mean[index] * lacking) * share
-    _shift(mean, covariance, index, change, lacking * share)
-    mean[index] += own * change
-    covariance[index][index] = own * share
-
-
-def _shift(
-    mean: list[float], covariance: list[list[float]], index: int, change: float, factor: float
-) -> None:
-    """Add `change` times covariances to the means, take `factor` times their products off them.
-
-    Only what stands before `index` is brought up to date, at and below the diagonal.
-    """
-    column = covariance[index]
-    for i in range(index):
-        mean[i] += column[i] * change
-        gain, row = column[i] * factor, covariance[i]
-        for j in range(i + 1):
-            row[j] -= gain * column[j]
-
-
 def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: Effects) -> Joint:
     """Return what is believed of an appeal by the unit in row `unit` of the effects."""
     coefficients, jumps = layout.coefficients, level.jumps
     mean, loading = coefficients.mean, effects.loading[unit]
-    rows = np.zeros((4, len(mean)))
+    known = unit != BLANK
+    rows, spread = np.zeros((2, len(mean))), np.empty((kernels.QUANTITIES, len(mean)))
     open_variance = _fill_first(appeal, layout, level, rows[ETA])
-    u_level, u_wear = (effects.mean[unit] + loading @ mean).tolist()
-    log_first = float(rows[ETA] @ mean) + appeal.log_exposure + u_level
-    share = min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
+    u = effects.mean[unit] + loading @ mean if known else effects.mean[unit]
+    share = min(max(1.0 + float(u[1]), SHARE_MIN), SHARE_MAX)
     slope = _fill_wear(appeal, share, layout, rows[RETENTION])
-    rows[U_WEAR], rows[U_LEVEL] = loading[1], loading[0]
-    rows[RETENTION] += slope * loading[1]
-    rows[ETA] += rows[RETENTION] + loading[0]
-    spread = rows @ coefficients.covariance
-    covariance = spread @ rows.T
-    covariance += effects.owed(unit, slope)
-    eta, eta_variance = log_first + share * slope, float(covariance[ETA, ETA])
-    means = np.array([eta, share * slope, u_wear, u_level])
-    with_jumps = spread[:, jumps.candidates]
-    means += with_jumps @ jumps.shift
-    covariance += with_jumps @ jumps.change @ with_jumps.T
+    joint_mean = np.empty(kernels.QUANTITIES)
+    joint = np.empty((kernels.QUANTITIES, kernels.QUANTITIES))
+    eta, eta_variance = kernels.foresee(
+        rows,
+        appeal.log_exposure,
+        slope,
+        share,
+        mean,
+        coefficients.covariance,
+        loading,
+        u,
+        effects.covariance[unit],
+        known,
+        jumps.at,
+        jumps.shift,
+        jumps.change,
+        spread,
+        joint_mean,
+        joint,
+    )
     return Joint(
-        means.tolist(),
-        covariance.tolist(),
+        joint_mean,
+        joint,
         eta,
         eta_variance + open_variance,
         rows[ETA],
@@ -336,3 +275,22 @@ def moderation(appeal: Appeal, layout: Layout) -> float:
     if group is not None:
         total += float(mean[group + 1])
     return min(max(total, -MODERATION_MAX), MODERATION_MAX)
+
+
+def _within_reason(belief: Belief) -> Belief:
+    """Return the belief with its spread cut to what a response rate can be.
+
+    A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
+    25; exponentials of that are no numbers.
+    """
+    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
+    if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
+        return belief
+    share = min(1.0, VARIANCE_MAX / belief.eta_variance)
+    return belief._replace(
+        eta=eta,
+        eta_variance=belief.eta_variance * share,
+        retention=min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX),
+        retention_variance=belief.retention_variance * share,
+        covariance=belief.covariance * share,
+    )

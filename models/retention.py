@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
+from models import kernels
 from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
@@ -51,8 +52,6 @@ STATE_VERSION = 1
 # often are better than others, and a level drawn to the mean would make that out to be weaker
 # wear-out.
 LEARNING_LEVEL_SD = 1.0
-# Beyond these, natural logs, nothing that asks people for things has ever been.
-ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
 
 
 class PooledRetention(base.Regressor):
@@ -310,11 +309,21 @@ class PooledRetention(base.Regressor):
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
-        innovation = seen - joint.eta
-        from_state = innovation + float(joint.row @ self._coefficients.mean)
-        self._coefficients.update(joint.spread, innovation, joint.eta_variance + noise)
+        coefficients, effects = self._coefficients, self._effects
+        kernels.learn(
+            joint.row,
+            joint.spread,
+            seen - joint.eta,
+            joint.eta_variance + noise,
+            joint.slope,
+            joint.open_variance + noise,
+            coefficients.mean,
+            coefficients.covariance,
+            effects.loading[unit],
+            effects.mean[unit],
+            effects.covariance[unit],
+        )
         self.layout.keep_half_lives_on_grid()
-        self._effects.update(unit, joint.row, joint.slope, from_state, joint.open_variance + noise)
         self._level.settle(self._coefficients)
 
     # State.
@@ -346,22 +355,3 @@ class PooledRetention(base.Regressor):
         self._log_gap_sum, self._gaps = state["gaps"]
         self.learned = state["learned"]
         self._asked = None
-
-
-def _within_reason(belief: Belief) -> Belief:
-    """Return the belief with its spread cut to what a response rate can be.
-
-    A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
-    25; exponentials of that are no numbers.
-    """
-    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
-    if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
-        return belief
-    share = min(1.0, VARIANCE_MAX / belief.eta_variance)
-    return belief._replace(
-        eta=eta,
-        eta_variance=belief.eta_variance * share,
-        retention=min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX),
-        retention_variance=belief.retention_variance * share,
-        covariance=belief.covariance * share,
-    )

@@ -1,0 +1,298 @@
+"""The filter's inner loops, compiled: they run some times for every appeal.
+
+Each is plain arithmetic over arrays, without allocation where it can be. `fastmath` stays off, so
+that sums are added up in the order written, on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, log, log1p, sqrt
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["exact_interval", "foresee", "learn", "tilted"]
+
+Floats = NDArray[np.float64]
+Function = TypeVar("Function", bound=Callable[..., Any])
+QUANTITIES = 4  # log mean, log retention, u_wear, u_level: see models.joint
+ETA, RETENTION, U_WEAR, U_LEVEL = range(QUANTITIES)
+IMMUNE = -1.0  # see models.strength
+SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
+NEWTON_STEPS_MAX = 30
+COUNT_MAX = 2_000
+
+
+def compiled(function: Function) -> Function:
+    """Return the function, compiled when first called and kept on disk."""
+    return cast(Function, numba.njit(cache=True, fastmath=False, error_model="numpy")(function))
+
+
+@compiled
+def foresee(
+    rows: Floats,
+    base: float,
+    slope: float,
+    share: float,
+    mean: Floats,
+    covariance: Floats,
+    loading: Floats,
+    effects: Floats,
+    own: Floats,
+    known: bool,
+    jumps_at: int,
+    shift: Floats,
+    change: Floats,
+    spread: Floats,
+    joint_mean: Floats,
+    joint: Floats,
+) -> tuple[float, float]:
+    """Work out what is believed of an appeal's four quantities, jointly.
+
+    Parameters
+    ----------
+    rows : shape (2, n), what log mean (without retention) and log retention owe to the
+        coefficients. On return, all they owe, the unit's effects integrated out.
+    base : log exposure. slope, share : see joint.linearise.
+    mean, covariance, loading, effects, own : of the coefficients, and of the unit's effects:
+        what they owe to the coefficients, means, covariance. known : whether loadings are not 0.
+    jumps_at, shift, change : see jumps.Jumps.
+    spread, joint_mean, joint : shapes (4, n), (4,), (4, 4); filled.
+
+    Returns
+    -------
+    Mean and variance of the log mean, every candidate for a jump being one.
+    """
+    n = mean.shape[0]
+    eta = base + effects[0] + share * slope
+    for i in range(n):
+        eta += rows[0, i] * mean[i]
+        if known:
+            rows[1, i] += slope * loading[1, i]
+        rows[0, i] += rows[1, i] + loading[0, i]
+    spread[:] = 0.0
+    for i in range(n):
+        a, b = rows[0, i], rows[1, i]
+        if a != 0.0:
+            for j in range(n):
+                spread[0, j] += a * covariance[i, j]
+        if b != 0.0:
+            for j in range(n):
+                spread[1, j] += b * covariance[i, j]
+        if known:
+            c, d = loading[1, i], loading[0, i]
+            for j in range(n):
+                spread[2, j] += c * covariance[i, j]
+                spread[3, j] += d * covariance[i, j]
+    joint[:] = 0.0
+    for p in range(QUANTITIES):
+        for j in range(n):
+            joint[p, 0] += spread[p, j] * rows[0, j]
+            joint[p, 1] += spread[p, j] * rows[1, j]
+            if known:
+                joint[p, 2] += spread[p, j] * loading[1, j]
+                joint[p, 3] += spread[p, j] * loading[0, j]
+    for p in range(QUANTITIES):
+        a = 1.0 if p == 0 or p == 3 else 0.0
+        b = slope if p < 2 else (1.0 if p == 2 else 0.0)
+        by_level, by_wear = a * own[0, 0] + b * own[1, 0], a * own[0, 1] + b * own[1, 1]
+        joint[p, 0] += by_level + by_wear * slope
+        joint[p, 1] += by_wear * slope
+        joint[p, 2] += by_wear
+        joint[p, 3] += by_level
+    eta_variance = joint[0, 0]
+    joint_mean[0] = eta
+    joint_mean[1] = share * slope
+    joint_mean[2] = effects[1]
+    joint_mean[3] = effects[0]
+    m = shift.shape[0]
+    for p in range(QUANTITIES):
+        for k in range(m):
+            c = spread[p, jumps_at + k]
+            joint_mean[p] += c * shift[k]
+            for q in range(QUANTITIES):
+                for o in range(m):
+                    joint[p, q] += c * change[k, o] * spread[q, jumps_at + o]
+    return eta, eta_variance
+
+
+@compiled
+def believe(
+    joint_mean: Floats,
+    joint: Floats,
+    level_prior_sd: float,
+    wear_prior_sd: float,
+    level_sd: float,
+    wear_sd: float,
+    immune_share: float,
+    slope: float,
+) -> tuple[float, float, float, float, float, float]:
+    """Return what to predict with: see joint.Belief, without the variance the level leaves open."""
+    mean, covariance = joint_mean.copy(), joint.copy()
+    exchange_prior(mean, covariance, U_LEVEL, level_prior_sd, level_sd, 0.0)
+    mixed = immune_share > SHARE_IGNORED and slope != 0.0
+    never, never_variance = 0.0, 0.0
+    if mixed:
+        gain = covariance[U_WEAR, ETA] / covariance[U_WEAR, U_WEAR]
+        never = mean[ETA] + gain * (IMMUNE - mean[U_WEAR])
+        never_variance = covariance[ETA, ETA] - gain * covariance[U_WEAR, ETA]
+    centre = immune_share / (1.0 - immune_share)
+    exchange_prior(mean, covariance, U_WEAR, wear_prior_sd, wear_sd, centre)
+    eta, variance, across = mean[ETA], covariance[ETA, ETA], covariance[RETENTION, ETA]
+    immune = 0.0
+    if mixed:
+        own, away = covariance[U_WEAR, U_WEAR], IMMUNE - mean[U_WEAR]
+        prior = IMMUNE - centre
+        log_odds = log(centre) + 0.5 * (
+            log(wear_sd**2 / own) + prior * prior / wear_sd**2 - away * away / own
+        )
+        immune = 1.0 / (1.0 + exp(-max(-50.0, min(50.0, log_odds))))
+        apart = never - eta
+        variance = (1.0 - immune) * variance + immune * never_variance
+        variance += immune * (1.0 - immune) * apart * apart
+        eta += immune * apart
+        across *= 1.0 - immune
+    return eta, variance, mean[RETENTION], covariance[RETENTION, RETENTION], across, immune
+
+
+@compiled
+def exchange_prior(
+    mean: Floats, covariance: Floats, index: int, prior_sd: float, sd: float, centre: float
+) -> None:
+    """Believe what would be believed had an effect the prior N(centre, sd^2), not N(0, prior_sd^2).
+
+    It is one more observation, with the precision that was lacking (a negative one loosens). The
+    variance is at most what the prior allowed; stand-ins for forgotten levels may exceed it a bit.
+    Only what stands before `index` is brought up to date besides, at and below the diagonal.
+    """
+    lacking = sd**-2 - prior_sd**-2
+    own = min(covariance[index, index], prior_sd * prior_sd)
+    share = 1.0 / (1.0 + own * lacking)
+    change = (centre * sd**-2 - mean[index] * lacking) * share
+    for i in range(index):
+        mean[i] += covariance[index, i] * change
+        gain = covariance[index, i] * lacking * share
+        for j in range(i + 1):
+            covariance[i, j] -= gain * covariance[index, j]
+    mean[index] += own * change
+    covariance[index, index] = own * share
+
+
+@compiled
+def learn(
+    row: Floats,
+    spread: Floats,
+    innovation: float,
+    total: float,
+    slope: float,
+    noise: float,
+    mean: Floats,
+    covariance: Floats,
+    loading: Floats,
+    effects: Floats,
+    own: Floats,
+) -> None:
+    """Learn from an observation of the log mean: the coefficients, then the unit given them.
+
+    The step is that of Kalman (1960), "A new approach to linear filtering and prediction problems",
+    Journal of Basic Engineering 82(1).
+
+    Parameters
+    ----------
+    row, spread : shape (n,), what it owes to the coefficients, and its covariance with them.
+    innovation, total : how far off it was, and with what variance, its error included.
+    slope : what it owes to u_wear. noise : variance of its error.
+    mean, covariance, loading, effects, own : as in `foresee`; brought up to date.
+    """
+    n = mean.shape[0]
+    from_state = innovation
+    for i in range(n):
+        from_state += row[i] * mean[i]
+    for i in range(n):
+        gain = spread[i] / total
+        mean[i] += gain * innovation
+        if gain != 0.0:
+            for j in range(n):
+                covariance[i, j] -= gain * spread[j]
+    by_level = own[0, 0] + slope * own[0, 1]
+    by_wear = own[0, 1] + slope * own[1, 1]
+    own_total = by_level + slope * by_wear + noise
+    gain_level, gain_wear = by_level / own_total, by_wear / own_total
+    effects[0] += gain_level * from_state
+    effects[1] += gain_wear * from_state
+    for i in range(n):
+        loading[0, i] -= gain_level * row[i]
+        loading[1, i] -= gain_wear * row[i]
+    own[0, 0] -= by_level * gain_level
+    own[0, 1] -= by_level * gain_wear
+    own[1, 0] = own[0, 1]
+    own[1, 1] -= by_wear * gain_wear
+
+
+@compiled
+def tilted(
+    y: float,
+    mean: float,
+    variance: float,
+    size: float,
+    abscissae: Floats,
+    log_weights: Floats,
+    nodes: Floats,
+    weights: Floats,
+) -> tuple[float, float]:
+    """Return mean and variance of a log mean once a count was seen: see gaussian.tilt.
+
+    abscissae, log_weights : of the quadrature. nodes, weights : of the same shape; filled with
+    those of the posterior.
+    """
+    information = (y + 0.5) * size / (y + 0.5 + size)
+    mode = (mean / variance + information * log(y + 0.5)) / (1.0 / variance + information)
+    log_size, curvature = log(size), 1.0 / variance
+    # The density is log-concave: steps from between belief and count cannot get lost.
+    for _ in range(NEWTON_STEPS_MAX):
+        turned = 1.0 / (1.0 + exp(min(max(log_size - mode, -700.0), 700.0)))
+        slope = y - (y + size) * turned - (mode - mean) / variance
+        curvature = (y + size) * turned * (1.0 - turned) + 1.0 / variance
+        step = slope / curvature
+        mode += max(-2.0, min(2.0, step))
+        if abs(step) < 1e-6:
+            break
+    scale, total, first, second = 1.0 / sqrt(curvature), 0.0, 0.0, 0.0
+    n = abscissae.shape[0]
+    peak = 0.0
+    for k in range(n):
+        node = mode + scale * abscissae[k]
+        away = node - mean
+        value = y * node - (y + size) * log(size + exp(min(node, 700.0)))
+        value += log_weights[k] - 0.5 * away * away / variance
+        nodes[k], weights[k] = node, value
+        peak = value if k == 0 else max(peak, value)
+    for k in range(n):
+        weights[k] = exp(weights[k] - peak)
+        total += weights[k]
+    for k in range(n):
+        weights[k] /= total
+        away = nodes[k] - mode
+        first += weights[k] * away
+        second += weights[k] * away * away
+    return mode + first, second - first * first
+
+
+@compiled
+def exact_interval(mean: float, size: float) -> tuple[float, float]:
+    """Return the 5 % and 95 % points of a negative binomial count, summed one by one."""
+    ratio = mean / (mean + size)
+    term = exp(max(-size * log1p(mean / size), -700.0))
+    total, count, low = term, 0, -1.0
+    while count < COUNT_MAX:
+        if low < 0.0 and total >= 0.05:
+            low = float(count)
+        if total >= 0.95:
+            break
+        term *= ratio * (size + count) / (count + 1)
+        total += term
+        count += 1
+    return max(low, 0.0), float(count)
