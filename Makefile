@@ -60,6 +60,7 @@ $(VENV)/.made:
 $(VENV)/.ready: $(VENV)/.made requirements.lock pyproject.toml
 	$(BIN)/pip install -q --require-hashes -r requirements.lock
 	$(BIN)/pip install -q --no-deps -e .
+	@$(BIN)/askagain demo >/dev/null 2>&1  # compiles the inner loops, which are then kept
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.made requirements-dev.lock pyproject.toml
