@@ -21,8 +21,8 @@ STEPS = [1.25**i for i in range(12)]  # stocks (1 to 11.6 appeals) at which wear
 # Grids of prior sds, natural log. Wear-out is per typical stock of its axis. Appealers copy each
 # other far less surely than they repeat themselves, and crowds that help are rarer still.
 PRIORS = {
-    "wear own": Prior((0.005, 0.05, 0.15), start=0.03, none=0.6, positive=0.85),
-    "wear kind": Prior((0.005, 0.05, 0.15), start=0.03, none=0.6, positive=0.85),
+    "wear own": Prior((0.005, 0.05, 0.15), start=0.08, none=0.6, positive=0.85, patient=True),
+    "wear kind": Prior((0.005, 0.05, 0.15), start=0.08, none=0.6, positive=0.85, patient=True),
     "wear crowd": Prior((0.01, 0.1, 0.3), start=0.02, none=0.8, positive=0.95),
     "kind base": Prior((0.1, 0.3, 1.0), start=0.4, none=0.33),
     "kind own": Prior((0.002, 0.01, 0.04, 0.15), start=0.01, none=0.7),

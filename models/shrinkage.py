@@ -34,12 +34,15 @@ class Prior(NamedTuple):
     sds : the grid; the first stands for "nothing there". A grid of one is not learned.
     start : the sd to begin with. none : how likely "nothing there" is; the others share the rest.
     positive : how likely the sign is to be positive.
+    patient : whether it stays as wide as it began until data have said more than it did: so that
+    nobody is called fresh because nothing is known.
     """
 
     sds: tuple[float, ...]
     start: float
     none: float = 1.0
     positive: float = 0.5
+    patient: bool = False
 
 
 class Shrinkage:
@@ -62,7 +65,8 @@ class Shrinkage:
             [prior.none] + [(1.0 - prior.none) / max(others, 1)] * others
         )
         self.positive = prior.positive
-        self.sd = prior.start
+        self.sd = self.start = prior.start
+        self.told = not prior.patient  # whether data have said more than the prior
         self.entries: list[int] = []
         self.unit = 1.0  # what the grid is multiplied by
 
@@ -77,6 +81,12 @@ class Shrinkage:
             entries = np.asarray(self.entries)
             variances, axes = np.linalg.eigh(belief.covariance[entries[:, None], entries])
             along = axes.T @ belief.mean[entries]
+        if (
+            not self.told
+            and (1.0 / variances - self.sd**-2).mean() < (self.start * self.unit) ** -2
+        ):
+            return
+        self.told = True
         self._exchange(belief, self._estimate(along, np.maximum(variances, 1e-12 * self.sd**2)))
 
     def _estimate(self, along: Floats, variances: Floats) -> float:
@@ -112,7 +122,13 @@ class Shrinkage:
         self.sd = sd
 
     def state(self) -> dict[str, Any]:
-        return {"sd": self.sd, "entries": list(self.entries), "unit": self.unit}
+        return {
+            "sd": self.sd,
+            "told": self.told,
+            "entries": list(self.entries),
+            "unit": self.unit,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.sd, self.entries, self.unit = state["sd"], list(state["entries"]), state["unit"]
+        self.sd, self.told, self.unit = state["sd"], state["told"], state["unit"]
+        self.entries = list(state["entries"])
