@@ -32,6 +32,42 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
+def spread_out(
+    rows: Floats, covariance: Floats, loading: Floats, known: bool, spread: Floats
+) -> None:
+    """Fill in the covariances of the four quantities with the coefficients; see `foresee`."""
+    n = rows.shape[1]
+    spread[:] = 0.0
+    for i in range(n):
+        a, b = rows[0, i], rows[1, i]
+        if a != 0.0:
+            for j in range(n):
+                spread[0, j] += a * covariance[i, j]
+        if b != 0.0:
+            for j in range(n):
+                spread[1, j] += b * covariance[i, j]
+        if known:
+            c, d = loading[1, i], loading[0, i]
+            for j in range(n):
+                spread[2, j] += c * covariance[i, j]
+                spread[3, j] += d * covariance[i, j]
+
+
+@compiled
+def cross(rows: Floats, loading: Floats, known: bool, spread: Floats, joint: Floats) -> None:
+    """Fill in the covariances of the four quantities, as far as the coefficients make them."""
+    n = rows.shape[1]
+    joint[:] = 0.0
+    for p in range(QUANTITIES):
+        for j in range(n):
+            joint[p, 0] += spread[p, j] * rows[0, j]
+            joint[p, 1] += spread[p, j] * rows[1, j]
+            if known:
+                joint[p, 2] += spread[p, j] * loading[1, j]
+                joint[p, 3] += spread[p, j] * loading[0, j]
+
+
+@compiled
 def foresee(
     rows: Floats,
     base: float,
@@ -73,28 +109,8 @@ def foresee(
         if known:
             rows[1, i] += slope * loading[1, i]
         rows[0, i] += rows[1, i] + loading[0, i]
-    spread[:] = 0.0
-    for i in range(n):
-        a, b = rows[0, i], rows[1, i]
-        if a != 0.0:
-            for j in range(n):
-                spread[0, j] += a * covariance[i, j]
-        if b != 0.0:
-            for j in range(n):
-                spread[1, j] += b * covariance[i, j]
-        if known:
-            c, d = loading[1, i], loading[0, i]
-            for j in range(n):
-                spread[2, j] += c * covariance[i, j]
-                spread[3, j] += d * covariance[i, j]
-    joint[:] = 0.0
-    for p in range(QUANTITIES):
-        for j in range(n):
-            joint[p, 0] += spread[p, j] * rows[0, j]
-            joint[p, 1] += spread[p, j] * rows[1, j]
-            if known:
-                joint[p, 2] += spread[p, j] * loading[1, j]
-                joint[p, 3] += spread[p, j] * loading[0, j]
+    spread_out(rows, covariance, loading, known, spread)
+    cross(rows, loading, known, spread, joint)
     for p in range(QUANTITIES):
         a = 1.0 if p == 0 or p == 3 else 0.0
         b = slope if p < 2 else (1.0 if p == 2 else 0.0)
