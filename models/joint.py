@@ -46,6 +46,7 @@ STEP_ENDS = [place * (1.0 + 8.0 * STEP_WIDTH) for place in STEPS]
 
 # Beyond these, natural logs, nothing that asks people for things has ever been.
 ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
+VARIANCE_MIN = 1e-6
 
 
 class Belief(NamedTuple):
@@ -283,6 +284,9 @@ def _within_reason(belief: Belief) -> Belief:
     A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
     25; exponentials of that are no numbers.
     """
+    if belief.eta_variance < VARIANCE_MIN:
+        # Known as well as that, it is rounding that is left of the variance, or less than nothing.
+        return belief._replace(eta_variance=VARIANCE_MIN, covariance=0.0)
     eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
     if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
         return belief

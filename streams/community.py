@@ -155,7 +155,7 @@ class Community:
         x = ask.features(1.0)
         forecast = self.model.forecast_one(x)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
-        self.series.open(x, appeal, ask.repeat, forecast)
+        self.series.open(x, appeal, ask.kind_repeat, forecast)
 
     def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
         stocks = np.concatenate((felt.own, felt.kind, felt.crowd)).astype("<f8").tobytes()
