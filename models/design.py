@@ -24,7 +24,8 @@ LOG_2 = log(2.0)
 class Appeal(NamedTuple):
     """An appeal's features, checked; its stocks read off at the half-lives believed in.
 
-    unit : who is asked by whom. stocks : of each axis, and its derivative by the log half-life.
+    unit : who is asked by whom. stocks : of each axis; rises : their derivatives by the log
+    half-life.
     """
 
     time_days: float
@@ -32,7 +33,8 @@ class Appeal(NamedTuple):
     appealer: str
     kind: str
     log_exposure: float
-    stocks: list[tuple[float, float]]
+    stocks: tuple[float, float, float]
+    rises: tuple[float, float, float]
     attributes: list[tuple[str, float]]
 
 
@@ -55,16 +57,17 @@ def read_appeal(x: Mapping[Any, Any], log_half_lives: list[float]) -> Appeal:
     if exposure <= 0.0:
         raise ValueError(f"exposure: expected a number > 0, got {exposure!r}")
     audience = str(x.get("audience", appealer))
+    own, own_rise = _stock_at(x.get("own"), log_half_lives[0], "own")
+    kind, kind_rise = _stock_at(x.get("kind_stock"), log_half_lives[1], "kind_stock")
+    crowd, crowd_rise = _stock_at(x.get("crowd"), log_half_lives[2], "crowd")
     return Appeal(
         _finite(x.get("time_days", 0.0), "time_days"),
         f"{len(appealer)}:{appealer}{audience}",
         appealer,
         str(x.get("kind", "default")),
         log(exposure),
-        [
-            _stock_at(x.get(name), log_half_life, name)
-            for name, log_half_life in zip(STOCK_KEYS, log_half_lives, strict=True)
-        ],
+        (own, kind, crowd),
+        (own_rise, kind_rise, crowd_rise),
         _attributes(x),
     )
 
@@ -108,7 +111,7 @@ def _stock_at(values: Any, log_half_life: float, name: str) -> tuple[float, floa
         raise ValueError(f"{name}: expected {len(LOG_HALF_LIVES)} stocks, got {len(values)}")
     place = (log_half_life - LOG_HALF_LIVES[0]) / _STEP
     index = min(max(int(place), 0), len(LOG_HALF_LIVES) - 2)
-    low, high = float(values[index]), float(values[index + 1])
+    low, high = (float(value) for value in values[index : index + 2])
     if not isfinite(low + high):
         raise ValueError(f"{name}: expected finite stocks, got {low!r} and {high!r}")
     rise = high - low

@@ -7,8 +7,6 @@ said about it jointly Gaussian.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +14,14 @@ from numpy.typing import NDArray
 
 from models import kernels
 from models.design import Appeal
-from models.effects import BLANK, Effects
-from models.layout import STEPS, WEEKDAYS, Layout
+from models.effects import Effects
+from models.layout import WEEKDAYS, Layout
 from models.level import Level
+from models.rows import MODERATION_MAX, linearised
 from models.strength import Strength
 
 __all__ = [
     "ETA",
-    "SHARE_MAX",
-    "SHARE_MIN",
     "U_LEVEL",
     "U_WEAR",
     "Belief",
@@ -37,13 +34,6 @@ Floats = NDArray[np.float64]
 
 # A conditioned quantity comes after all that are still of interest (see exchange_prior).
 ETA, RETENTION, U_WEAR, U_LEVEL = range(kernels.QUANTITIES)
-SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
-MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
-STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
-# A logistic step is fully up or down eight widths from its place.
-STEP_BEGINS = [place * (1.0 - 8.0 * STEP_WIDTH) for place in STEPS]
-STEP_ENDS = [place * (1.0 + 8.0 * STEP_WIDTH) for place in STEPS]
-
 # Beyond these, natural logs, nothing that asks people for things has ever been.
 ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
 VARIANCE_MIN = 1e-6
@@ -156,36 +146,41 @@ class Joint:
 def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: Effects) -> Joint:
     """Return what is believed of an appeal by the unit in row `unit` of the effects."""
     coefficients, jumps = layout.coefficients, level.jumps
-    mean, loading = coefficients.mean, effects.loading[unit]
-    known = unit != BLANK
-    rows, spread = np.zeros((2, len(mean))), np.empty((kernels.QUANTITIES, len(mean)))
-    open_variance = _fill_first(appeal, layout, level, rows[ETA])
-    u = effects.mean[unit] + loading @ mean if known else effects.mean[unit]
-    share = min(max(1.0 + float(u[1]), SHARE_MIN), SHARE_MAX)
-    slope = _fill_wear(appeal, share, layout, rows[RETENTION])
-    joint_mean = np.empty(kernels.QUANTITIES)
-    joint = np.empty((kernels.QUANTITIES, kernels.QUANTITIES))
-    eta, eta_variance = kernels.foresee(
-        rows,
+    mean, covariance = coefficients.mean, coefficients.covariance
+    rows, spread = np.empty((2, len(mean))), np.empty((kernels.QUANTITIES, len(mean)))
+    moments = np.empty((1 + kernels.QUANTITIES, kernels.QUANTITIES))
+    slot, weight, open_variance = level.entry(appeal.time_days)
+    kind, group, places, values = layout.found(appeal)
+    eta, eta_variance, slope = linearised(
+        layout.places,
+        int(appeal.time_days) % WEEKDAYS,
+        slot,
+        weight,
+        appeal.time_days,
+        jumps.began_days,
+        kind,
+        group,
+        places,
+        values,
+        appeal.stocks,
+        appeal.rises,
         appeal.log_exposure,
-        slope,
-        share,
         mean,
-        coefficients.covariance,
-        loading,
-        u,
-        effects.covariance[unit],
-        known,
-        jumps.at,
+        covariance,
+        unit,
+        effects.mean,
+        effects.loading,
+        effects.covariance,
         jumps.shift,
         jumps.change,
+        rows,
         spread,
-        joint_mean,
-        joint,
+        moments[0],
+        moments[1:],
     )
     return Joint(
-        joint_mean,
-        joint,
+        moments[0],
+        moments[1:],
         eta,
         eta_variance + open_variance,
         rows[ETA],
@@ -194,75 +189,6 @@ def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: 
         open_variance,
         effects.prior_sds[unit].tolist(),
     )
-
-
-def _fill_first(appeal: Appeal, layout: Layout, level: Level, row: Floats) -> float:
-    """Write what a first appeal's log mean owes to what; return the variance the level leaves."""
-    row[layout.intercept] = 1.0
-    row[layout.weekday + int(appeal.time_days) % WEEKDAYS] = 1.0
-    slot, weight, open_variance = level.entry(appeal.time_days)
-    row[slot] = weight
-    for index in level.jumps.entries(appeal.time_days):
-        row[index] = 1.0
-    kind = layout.find("kind", appeal.kind)
-    if kind is not None:
-        row[kind] = 1.0
-    for name, value in appeal.attributes:
-        at = layout.find("attribute", name)
-        if at is not None:
-            row[at] += value
-    group = layout.at["group"].get(appeal.appealer)
-    if group is not None:
-        row[group] = 1.0
-    return open_variance
-
-
-def _fill_wear(appeal: Appeal, share: float, layout: Layout, row: Floats) -> float:
-    """Write what log retention owes to what; return what one more u_wear adds to it."""
-    mean = layout.coefficients.mean
-    strength = exp(moderation(appeal, layout))
-    factor = -share * strength
-    kind, wear = layout.find("kind", appeal.kind), 0.0
-    rates: list[float] = mean[layout.wear : layout.wear + 3].tolist()
-    for axis, (stock, rise) in enumerate(appeal.stocks):
-        if stock == 0.0:
-            continue
-        rate = rates[axis]
-        if kind is not None:
-            rate += float(mean[kind + 1 + axis])
-            row[kind + 1 + axis] = factor * stock
-        row[layout.wear + axis] = factor * stock
-        row[layout.half_life + axis] = factor * rate * rise
-        wear += rate * stock
-    wear += _fill_steps(*appeal.stocks[1], factor, layout, row)
-    slope = -strength * wear
-    for name, value in appeal.attributes:
-        at = layout.find("attribute", name)
-        if at is not None:
-            row[at + 1] += share * slope * value
-    group = layout.at["group"].get(appeal.appealer)
-    if group is not None:
-        row[group + 1] = share * slope
-    return slope
-
-
-def _fill_steps(stock: float, rise: float, factor: float, layout: Layout, row: Floats) -> float:
-    """Write what log retention owes to the steps of the kind axis; return what they wear out."""
-    at, reached = layout.steps, bisect_right(STEP_BEGINS, stock)
-    if reached == 0:
-        return 0.0
-    passed = bisect_right(STEP_ENDS, stock)
-    heights: list[float] = layout.coefficients.mean[at : at + reached].tolist()
-    row[at : at + passed] = factor
-    added, turn = sum(heights[:passed]), 0.0
-    for i in range(passed, reached):
-        width = STEP_WIDTH * STEPS[i]
-        share = 1.0 / (1.0 + exp((STEPS[i] - stock) / width))
-        row[at + i] = factor * share
-        turn += heights[i] * share * (1.0 - share) / width
-        added += heights[i] * share
-    row[layout.half_life + 1] += factor * turn * rise
-    return added
 
 
 def moderation(appeal: Appeal, layout: Layout) -> float:

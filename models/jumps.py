@@ -12,7 +12,7 @@ accepted as a step once it is likely, and given up after CANDIDATES slots.
 
 from __future__ import annotations
 
-from math import log
+from math import exp, isfinite, log
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
 from models.effects import Effects
+from models.kernels import compiled
 
 __all__ = ["CANDIDATES", "Jumps"]
 
@@ -39,6 +40,8 @@ class Jumps:
     Attributes
     ----------
     at : the first of the entries of the candidates; those of the steps follow them.
+    began_days : shape (CANDIDATES + STEPS,), when each candidate and each step began, infinity
+        where there is none; steps in the order accepted.
     chances : shape (CANDIDATES,), posterior probability that each is a jump.
     shift, change : shapes (CANDIDATES,) and (CANDIDATES, CANDIDATES). With c the covariance of
         anything with the candidates, c shift is to be added to its mean, and c change c' to its
@@ -49,8 +52,10 @@ class Jumps:
         self.intercept = intercept
         nothing = [0.0] * (CANDIDATES + STEPS)
         self.at = coefficients.add("jumps", nothing, nothing)
-        self.candidate_days: list[float | None] = [None] * CANDIDATES
-        self.step_days: list[float] = []
+        self.began_days: Floats = np.full(CANDIDATES + STEPS, np.inf)
+        self.chances: Floats = np.zeros(CANDIDATES)
+        self.shift: Floats = np.zeros(CANDIDATES)
+        self.change: Floats = np.zeros((CANDIDATES, CANDIDATES))
         self.weigh(coefficients)
 
     @property
@@ -59,33 +64,20 @@ class Jumps:
 
     def entries(self, time_days: float) -> list[int]:
         """Return the coefficients of all jumps, steps or only possible, up to a time."""
-        steps = self.at + CANDIDATES
-        found = [steps + i for i, days in enumerate(self.step_days) if days <= time_days]
-        for i, days in enumerate(self.candidate_days):
-            if days is not None and days <= time_days:
-                found.append(self.at + i)
+        found: list[int] = (self.at + np.flatnonzero(self.began_days <= time_days)).tolist()
         return found
 
     def weigh(self, coefficients: Coefficients) -> None:
         """Bring the chances up to date with the belief, and what follows from them."""
-        covariance = coefficients.covariance[self.candidates, self.candidates].copy()
-        mean = coefficients.mean[self.candidates]
-        for i, days in enumerate(self.candidate_days):
-            if days is None:
-                covariance[i, i] = 1.0
-        precision = np.linalg.inv(covariance)
-        informed, own = precision @ mean, precision.diagonal()
-        log_odds = LOG_PRIOR_ODDS + 0.5 * (informed**2 / own - np.log(JUMP_SD**2 * own))
-        odds = np.exp(np.minimum(log_odds, 50.0))
-        for i, days in enumerate(self.candidate_days):
-            if days is None:
-                odds[i] = 0.0
-        self.chances: Floats = odds / (1.0 + odds.sum())
-        alone = informed / own  # mean of each, had it been the only jump
-        expected = self.chances * alone
-        spread = np.diag(self.chances * (1.0 / own + alone**2)) - np.outer(expected, expected)
-        self.shift: Floats = precision @ (expected - mean)
-        self.change: Floats = precision @ (spread - covariance) @ precision
+        weigh(
+            coefficients.mean,
+            coefficients.covariance,
+            self.at,
+            self.began_days,
+            self.chances,
+            self.shift,
+            self.change,
+        )
 
     def begin_slot(
         self, slot: int, time_days: float, coefficients: Coefficients, effects: Effects
@@ -94,51 +86,108 @@ class Jumps:
         new = slot % CANDIDATES
         for i in range(CANDIDATES):
             enough = 0.5 if i == new else ACCEPTED_AT_ONCE
-            if self.candidate_days[i] is not None and self.chances[i] > enough:
+            if isfinite(self.began_days[i]) and self.chances[i] > enough:
                 self._accept(i, coefficients, effects)
-        if self.candidate_days[new] is not None:
+        if isfinite(self.began_days[new]):
             coefficients.condition(self.at + new, 0.0, 0.0)
             effects.forget(self.at + new)
         coefficients.reset(self.at + new, 0.0, JUMP_SD**2)
-        self.candidate_days[new] = time_days
+        self.began_days[new] = time_days
         self.weigh(coefficients)
 
     def _accept(self, candidate: int, coefficients: Coefficients, effects: Effects) -> None:
         """Let a candidate become a step."""
-        days = self.candidate_days[candidate]
-        assert days is not None
         entry, step = self.at + candidate, self._free_step(coefficients, effects)
         coefficients.replace(step, entry, 1.0, 0.0)
         effects.move(entry, step, 1.0, 0.0, 0.0)
         coefficients.reset(entry, 0.0, 0.0)
-        self.step_days.append(days)
-        self.candidate_days[candidate] = None
+        self.began_days[step - self.at] = self.began_days[candidate]
+        self.began_days[candidate] = np.inf
 
     def _free_step(self, coefficients: Coefficients, effects: Effects) -> int:
         """Return a free entry for a step; if there is none, the oldest joins the intercept."""
-        oldest = self.at + CANDIDATES
-        if len(self.step_days) < STEPS:
-            return oldest + len(self.step_days)
+        oldest, days = self.at + CANDIDATES, self.began_days[CANDIDATES:]
+        taken = int(np.isfinite(days).sum())
+        if taken < STEPS:
+            return oldest + taken
         coefficients.add_entry(self.intercept, oldest)
         effects.loading[:, :, oldest] -= effects.loading[:, :, self.intercept]
         effects.stand_in(oldest, self.intercept, coefficients)
         for entry in range(oldest, oldest + STEPS - 1):
             coefficients.replace(entry, entry + 1, 1.0, 0.0)
             effects.move(entry + 1, entry, 1.0, 0.0, 0.0)
-        del self.step_days[0]
+        days[:-1] = days[1:].copy()
         return oldest + STEPS - 1
 
     def state(self) -> dict[str, Any]:
-        return {
-            "candidates": list(self.candidate_days),
-            "steps": list(self.step_days),
-            "chances": self.chances.tolist(),
-            "shift": self.shift.tolist(),
-            "change": self.change.tolist(),
-        }
+        names = ("began_days", "chances", "shift", "change")
+        return {name: getattr(self, name).astype("<f8").tobytes() for name in names}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.candidate_days, self.step_days = list(state["candidates"]), list(state["steps"])
-        self.chances = np.asarray(state["chances"], dtype=np.float64)
-        self.shift = np.asarray(state["shift"], dtype=np.float64)
-        self.change = np.asarray(state["change"], dtype=np.float64)
+        for name, kept in state.items():
+            array: Floats = getattr(self, name)
+            array[:] = np.frombuffer(kept, dtype="<f8").reshape(array.shape)
+
+
+@compiled
+def weigh(
+    mean: Floats,
+    covariance: Floats,
+    at: int,
+    began_days: Floats,
+    chances: Floats,
+    shift: Floats,
+    change: Floats,
+) -> None:
+    """Fill in `chances`, `shift` and `change` of the candidates, whose entries begin at `at`."""
+    n = CANDIDATES
+    among, precision = np.empty((n, n)), np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            among[i, j] = covariance[at + i, at + j]
+            precision[i, j] = among[i, j]
+        if not isfinite(began_days[i]):
+            among[i, i] = precision[i, i] = 1.0
+    invert(precision)
+    alone, total = np.empty(n), 0.0
+    for i in range(n):
+        informed, own = 0.0, precision[i, i]
+        for j in range(n):
+            informed += precision[i, j] * mean[at + j]
+        alone[i] = informed / own  # mean of each, had it been the only jump
+        log_odds = LOG_PRIOR_ODDS + 0.5 * (informed * alone[i] - log(JUMP_SD**2 * own))
+        chances[i] = exp(min(log_odds, 50.0)) if isfinite(began_days[i]) else 0.0
+        total += chances[i]
+    expected, spread = np.empty(n), among  # what is taken off is written over what there was
+    for i in range(n):
+        chances[i] /= 1.0 + total
+        expected[i] = chances[i] * alone[i]
+    for i in range(n):
+        for j in range(n):
+            spread[i, j] = -among[i, j] - expected[i] * expected[j]
+        spread[i, i] += chances[i] * (1.0 / precision[i, i] + alone[i] * alone[i])
+    for i in range(n):
+        shift[i] = 0.0
+        for j in range(n):
+            shift[i] += precision[i, j] * (expected[j] - mean[at + j])
+            change[i, j] = 0.0
+            for k in range(n):
+                for m in range(n):
+                    change[i, j] += precision[i, k] * spread[k, m] * precision[m, j]
+
+
+@compiled
+def invert(matrix: Floats) -> None:
+    """Turn a covariance into its inverse in place, by Gauss-Jordan: positive pivots need no order."""
+    n = matrix.shape[0]
+    for p in range(n):
+        pivot = 1.0 / matrix[p, p]
+        for i in range(n):
+            if i != p:
+                factor = matrix[i, p] * pivot
+                for j in range(n):
+                    matrix[i, j] -= factor * matrix[p, j] if j != p else 0.0
+                matrix[i, p] = -factor
+        for j in range(n):
+            matrix[p, j] *= pivot
+        matrix[p, p] = pivot

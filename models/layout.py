@@ -5,11 +5,18 @@ from __future__ import annotations
 from math import log
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.coefficients import Coefficients
 from models.design import AXES, LOG_HALF_LIVES, Appeal
 from models.shrinkage import Prior, Shrinkage
 
 __all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Layout"]
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+_NO_ATTRIBUTES: tuple[Places, Floats] = (np.empty(0, dtype=np.int64), np.empty(0))
 
 OTHER = "(other)"
 WEEKDAYS = 7
@@ -56,6 +63,10 @@ class Layout:
         self.wear = self._add("wear", [f"wear {axis}" for axis in AXES])
         self.weekday = self._add("weekday", ["weekday"] * WEEKDAYS)
         self.steps = self._add("steps", [f"step {i}" for i in range(len(STEPS))])
+        # Where the runs of these begin, for the compiled loops; the last is that of the jumps.
+        self.places: Places = np.array(
+            [self.intercept, self.weekday, self.wear, self.half_life, self.steps, -1]
+        )
         self.at: dict[str, dict[str, int]] = {"kind": {}, "attribute": {}, "group": {}}
         self.crowded_out = {"kind": 0, "attribute": 0, "group": 0}
         self.stock_sums = [0.0, 0.0, 0.0]
@@ -82,6 +93,19 @@ class Layout:
         places = self.at[sort]
         at = places.get(name)
         return at if at is not None else places.get(OTHER)
+
+    def found(self, appeal: Appeal) -> tuple[int, int, Places, Floats]:
+        """Return where the coefficients of an appeal's kind, group and attributes begin, and the
+        attributes' values; -1 where the kind or the group has none of its own.
+        """
+        kind, group = self.find("kind", appeal.kind), self.at["group"].get(appeal.appealer)
+        kind, group = -1 if kind is None else kind, -1 if group is None else group
+        if not appeal.attributes:
+            return kind, group, *_NO_ATTRIBUTES
+        known = [(self.find("attribute", name), value) for name, value in appeal.attributes]
+        places = [at for at, _ in known if at is not None]
+        values = [value for at, value in known if at is not None]
+        return kind, group, np.array(places, dtype=np.int64), np.array(values, dtype=np.float64)
 
     def make_room(self, appeal: Appeal, several_audiences: bool) -> None:
         """Give coefficients to what appears for the first time."""
@@ -120,7 +144,7 @@ class Layout:
         fifty appeals where an appealer's own stock counts two.
         """
         self.appeals += 1
-        for axis, (stock, _) in enumerate(appeal.stocks):
+        for axis, stock in enumerate(appeal.stocks):
             self.stock_sums[axis] += stock
         if self.appeals >= self.learn_at:
             self.learn_at += min(max(self.appeals // LEARN_SHARE, LEARN_MIN), LEARN_MAX)

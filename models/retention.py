@@ -29,18 +29,12 @@ from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaussian import NORMAL_95, log_probability, matched_size, tilt
-from models.joint import (
-    SHARE_MAX,
-    SHARE_MIN,
-    Belief,
-    Joint,
-    linearise,
-    moderation,
-)
+from models.joint import Belief, Joint, linearise, moderation
 from models.layout import Layout
 from models.level import Level
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
+from models.rows import SHARE_MAX, SHARE_MIN
 from models.spreads import Spreads
 
 __all__ = ["PooledRetention"]
@@ -95,6 +89,7 @@ class PooledRetention(base.Regressor):
         self.layout = Layout(kinds_max, attributes_max, groups_max)
         self._coefficients = self.layout.coefficients
         self._level = Level(self._coefficients, self.layout.intercept)
+        self.layout.places[-1] = self._level.jumps.at
         self._spreads = Spreads(forgetting)
         self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
         self._effects.fit(self._coefficients.capacity)
@@ -175,8 +170,9 @@ class PooledRetention(base.Regressor):
             uncertainty of `log_mean` included.
         """
         appeal = self.read(x)
-        nothing = (0.0, 0.0)
-        alone = appeal._replace(stocks=[nothing, nothing, appeal.stocks[2]])
+        alone = appeal._replace(
+            stocks=(0.0, 0.0, appeal.stocks[2]), rises=(0.0, 0.0, appeal.rises[2])
+        )
         belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
             self._spreads.level_sd, self._spreads.strength
         )

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.design import LOG_HALF_LIVES, STOCK_KEYS
-from models.joint import SHARE_MAX, SHARE_MIN
 from models.layout import STEPS
 from models.retention import PooledRetention
+from models.rows import SHARE_MAX, SHARE_MIN
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
 
@@ -39,7 +39,7 @@ def wear_of(model: PooledRetention, x: Mapping[Any, Any]) -> Wear:
     """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
     layout, appeal = model.layout, model.read(x)
     mean = layout.coefficients.mean
-    stocks = [stock for stock, _ in appeal.stocks]
+    stocks = appeal.stocks
     strength, _ = model.wear_strength(appeal)
     rates = strength * (_rates(model, appeal.kind, mean) + _steps(model, stocks[1]))
     return Wear(np.array(stocks), rates, np.exp(layout.log_half_lives))
@@ -59,7 +59,7 @@ def draw_wear(
     covariance = belief.covariance[np.ix_(at, at)]
     drawn = rng.multivariate_normal(belief.mean[at], covariance, size=draws, method="eigh")
     rates = drawn[:, 3:6] + (drawn[:, 6:9] if len(at) > 6 else 0.0)
-    rates = rates + _steps(model, appeal.stocks[1][0])
+    rates = rates + _steps(model, appeal.stocks[1])
     strength, strength_sd = model.wear_strength(appeal)
     own = rng.normal(1.0, strength_sd, size=(draws, 1))
     strengths = strength * np.clip(own, SHARE_MIN, SHARE_MAX)

@@ -1,0 +1,181 @@
+"""What an appeal's log mean and log retention owe to each coefficient, at the current mean.
+
+Compiled, and called with numbers and arrays only: it runs some times for every appeal. See
+models.retention for the terms, models.joint for what is made of them.
+"""
+
+from __future__ import annotations
+
+from math import exp
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.kernels import ETA, RETENTION, compiled, foresee
+from models.layout import STEPS
+
+__all__ = ["MODERATION_MAX", "SHARE_MAX", "SHARE_MIN", "linearised"]
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
+MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
+STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
+STEP_WIDTHS = 8.0  # from its place, beyond which a logistic step is fully up or down
+_STEPS: Floats = np.asarray(STEPS)
+# Where the runs of coefficients begin: see layout.Layout.places.
+INTERCEPT, WEEKDAY, WEAR, HALF_LIFE, STEP, JUMPS = range(6)
+
+
+@compiled
+def fill_first(
+    row: Floats,
+    places: Places,
+    weekday: int,
+    slot: int,
+    slot_weight: float,
+    time_days: float,
+    jump_days: Floats,
+    kind: int,
+    group: int,
+    attributes: Places,
+    values: Floats,
+) -> None:
+    """Write what a first appeal's log mean owes to the coefficients; -1: has none of its own."""
+    row[places[INTERCEPT]] = 1.0
+    row[places[WEEKDAY] + weekday] = 1.0
+    row[slot] = slot_weight
+    for i in range(jump_days.shape[0]):
+        if jump_days[i] <= time_days:
+            row[places[JUMPS] + i] = 1.0
+    if kind >= 0:
+        row[kind] = 1.0
+    for i in range(attributes.shape[0]):
+        row[attributes[i]] += values[i]
+    if group >= 0:
+        row[group] = 1.0
+
+
+@compiled
+def fill_steps(
+    row: Floats, mean: Floats, places: Places, stock: float, rise: float, factor: float
+) -> float:
+    """Write what log retention owes to the steps of the kind axis; return what they wear out."""
+    at, added, turn = places[STEP], 0.0, 0.0
+    for i in range(_STEPS.shape[0]):
+        width = STEP_WIDTH * _STEPS[i]
+        away = (_STEPS[i] - stock) / width
+        if away >= STEP_WIDTHS:
+            break
+        share = 1.0 if away <= -STEP_WIDTHS else 1.0 / (1.0 + exp(away))
+        row[at + i] = factor * share
+        turn += mean[at + i] * share * (1.0 - share) / width
+        added += mean[at + i] * share
+    row[places[HALF_LIFE] + 1] += factor * turn * rise
+    return added
+
+
+@compiled
+def fill_wear(
+    row: Floats,
+    mean: Floats,
+    places: Places,
+    stocks: tuple[float, float, float],
+    rises: tuple[float, float, float],
+    share: float,
+    kind: int,
+    group: int,
+    attributes: Places,
+    values: Floats,
+) -> float:
+    """Write what log retention owes to the coefficients; return what one more u_wear adds to it."""
+    moderation = mean[group + 1] if group >= 0 else 0.0
+    for i in range(attributes.shape[0]):
+        moderation += values[i] * mean[attributes[i] + 1]
+    strength = exp(min(max(moderation, -MODERATION_MAX), MODERATION_MAX))
+    factor, wear, at = -share * strength, 0.0, places[WEAR]
+    for axis in range(3):
+        if stocks[axis] != 0.0:
+            rate = mean[at + axis]
+            if kind >= 0:
+                rate += mean[kind + 1 + axis]
+                row[kind + 1 + axis] = factor * stocks[axis]
+            row[at + axis] = factor * stocks[axis]
+            row[places[HALF_LIFE] + axis] = factor * rate * rises[axis]
+            wear += rate * stocks[axis]
+    wear += fill_steps(row, mean, places, stocks[1], rises[1], factor)
+    slope = -strength * wear
+    for i in range(attributes.shape[0]):
+        row[attributes[i] + 1] += share * slope * values[i]
+    if group >= 0:
+        row[group + 1] = share * slope
+    return slope
+
+
+@compiled
+def linearised(
+    places: Places,
+    weekday: int,
+    slot: int,
+    slot_weight: float,
+    time_days: float,
+    jump_days: Floats,
+    kind: int,
+    group: int,
+    attributes: Places,
+    values: Floats,
+    stocks: tuple[float, float, float],
+    rises: tuple[float, float, float],
+    base: float,
+    mean: Floats,
+    covariance: Floats,
+    unit: int,
+    effects: Floats,
+    loading: Floats,
+    own: Floats,
+    shift: Floats,
+    change: Floats,
+    rows: Floats,
+    spread: Floats,
+    joint_mean: Floats,
+    joint: Floats,
+) -> tuple[float, float, float]:
+    """Work out what is believed of an appeal; see joint.linearise and kernels.foresee.
+
+    Parameters
+    ----------
+    weekday, slot, slot_weight : of the time, and of the level then.
+    jump_days : when each jump began, infinity if there is none.
+    kind, group, attributes : where their coefficients begin, -1 if they have none. values : of the
+        attributes.
+    unit : row of `effects`, `loading` and `own`; 0 is the row of a unit never seen.
+
+    Returns
+    -------
+    Mean and variance of the log mean, every candidate for a jump being one, and what one more
+    u_wear adds to log retention.
+    """
+    rows[:] = 0.0
+    fill_first(
+        *(rows[ETA], places, weekday, slot, slot_weight, time_days, jump_days),
+        *(kind, group, attributes, values),
+    )
+    n, known = mean.shape[0], unit != 0
+    u = np.empty(2)
+    for k in range(2):
+        u[k] = effects[unit, k]
+        if known:
+            for i in range(n):
+                u[k] += loading[unit, k, i] * mean[i]
+    share = min(max(1.0 + u[1], SHARE_MIN), SHARE_MAX)
+    slope = fill_wear(
+        rows[RETENTION], mean, places, stocks, rises, share, kind, group, attributes, values
+    )
+    eta, variance = foresee(
+        *(rows, base, slope, share, mean, covariance, loading[unit], u, own[unit], known),
+        *(places[JUMPS], shift, change, spread, joint_mean, joint),
+    )
+    return eta, variance, slope
+
+
