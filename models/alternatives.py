@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from math import exp, log
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.kernels import compiled
 
 __all__ = ["HALF_LIFE_NODES", "ROWS", "log_mixtures", "log_retentions", "mean_retention"]
 
@@ -68,24 +71,42 @@ _LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
 
 def log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
     """Return the log retention that each row says of an appeal, shape (rows,)."""
+    first, second, third = stocks.tolist()
+    return _log_retentions(first, second, third, float(repeat), log_retention)
+
+
+@compiled
+def _log_retentions(
+    first: float, second: float, third: float, repeat: float, log_retention: float
+) -> Floats:
     parts = np.zeros(_NOTHING + 1)
-    parts[:3] = stocks
-    parts[3:9] = repeat >= _STARTS
-    parts[_FORECAST_BELOW], parts[_FORECAST_ABOVE] = (
-        min(log_retention, 0.0),
-        max(log_retention, 0.0),
-    )
-    rows: Floats = _COEFFICIENTS * parts[_PARTS]
-    return np.minimum(np.maximum(rows, _LOG_RETENTION_MIN), _LOG_RETENTION_MAX)
+    parts[0], parts[1], parts[2] = first, second, third
+    for i in range(_STARTS.shape[0]):
+        parts[3 + i] = 1.0 if repeat >= _STARTS[i] else 0.0
+    parts[_FORECAST_BELOW] = min(log_retention, 0.0)
+    parts[_FORECAST_ABOVE] = max(log_retention, 0.0)
+    rows = np.empty(ROWS)
+    for i in range(ROWS):
+        rows[i] = _COEFFICIENTS[i] * parts[_PARTS[i]]
+        rows[i] = min(max(rows[i], _LOG_RETENTION_MIN), _LOG_RETENTION_MAX)
+    return rows
 
 
+@compiled
 def log_mixtures(log_ratios: Floats) -> tuple[float, float]:
     """Return the logs of the weighted sums of the worn and of the rising ratios."""
-    terms = log_ratios + _LOG_WEIGHTS
-    peak = float(terms.max())
-    sums = np.add.reduceat(np.exp(terms - peak), _BOUNDARIES).tolist()
+    peak = -np.inf
+    for i in range(_BOUNDARIES[0], _BOUNDARIES[2]):
+        peak = max(peak, log_ratios[i] + _LOG_WEIGHTS[i])
+    worn = rising = 0.0
+    for i in range(_BOUNDARIES[0], _BOUNDARIES[2]):
+        share = exp(log_ratios[i] + _LOG_WEIGHTS[i] - peak)
+        if i < _BOUNDARIES[1]:
+            worn += share
+        else:
+            rising += share
     # A side 700 below the other is as good as refuted; its logarithm must stay finite.
-    return peak + math.log(sums[0] + 1e-300), peak + math.log(sums[1] + 1e-300)
+    return peak + log(worn + 1e-300), peak + log(rising + 1e-300)
 
 
 def mean_retention(log_ratios: Floats, rows: Floats) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ its intervals for retention are too narrow, the more so the more it has learned.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from math import copysign, exp, exp2, fsum, isfinite, log, log1p, sqrt
 from typing import Any
 
@@ -21,6 +22,8 @@ from models.forecast import Features, Forecast
 from models.stock import HALF_LIVES_DAYS
 
 __all__ = ["LinearDesign", "LogRateRegression"]
+
+Floats = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722  # 95 % point of the standard normal: both tails of a 90 % interval
 AXES = ("own", "kind_stock", "crowd")
@@ -138,7 +141,7 @@ class LogRateRegression(base.Regressor):
         )
         features: Any = self.features
         self._pipeline: Any = compose.FuncTransformer(features) | self._regression
-        self._appealers: dict[str, tuple[float, float]] = {}
+        self._appealers: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._level = (0.0, 0.0, 0.0)  # sum of weighted residuals, of weights, and when, in days
         self._calibration = (0.0, 0.0)
         self.dispersion = Dispersion()
@@ -157,7 +160,7 @@ class LogRateRegression(base.Regressor):
         """Return the log of the probability given to `y` responses, then learn them."""
         require_count(y)
         exposure, time_days = require_exposure(x), x["time_days"]
-        eta, variance, _, _ = self._log_rate(x)
+        eta, variance = self._log_rate(x)
         self.design.name(x)
         mean = self._mean(exposure, eta)
         level, (appealer, appealer_variance) = self._level_at(time_days), self._appealer(x)
@@ -181,7 +184,7 @@ class LogRateRegression(base.Regressor):
     def forecast_one(self, x: Features) -> Forecast:
         """Return retention and expected responses with 90 % intervals."""
         exposure = require_exposure(x)
-        eta, eta_variance, log_retention, variance = self._log_rate(x)
+        (eta, eta_variance), (log_retention, variance) = self._log_rate(x), self._log_retention(x)
         # Nobody knows retention better than to 2 % and to a twentieth of the effect.
         sd = sqrt(variance + (0.05 * log_retention) ** 2 + 0.02**2)
         low, high = log_retention - NORMAL_95 * sd, log_retention + NORMAL_95 * sd
@@ -192,7 +195,7 @@ class LogRateRegression(base.Regressor):
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (negative binomial)."""
         require_count(y)
-        eta, variance, _, _ = self._log_rate(x)
+        eta, variance = self._log_rate(x)
         return self.dispersion.log_score_one(self._mean(require_exposure(x), eta), y, variance)
 
     def state(self) -> dict[str, Any]:
@@ -226,40 +229,49 @@ class LogRateRegression(base.Regressor):
         regression._eta_arr, regression._cap, regression._m_dirty = natural_mean, d, True
         regression.beta = state["beta"]
         self.design.restore(state["design"])
-        self._appealers = {name: (total, weight) for name, total, weight in state["appealers"]}
+        self._appealers = OrderedDict(
+            (name, (total, weight)) for name, total, weight in state["appealers"]
+        )
         total, weight, time_days = state["level"]
         self._level = (total, weight, time_days)
         observed, expected = state["calibration"]
         self._calibration = (observed, expected)
         self.dispersion.restore(state["dispersion"])
 
-    def _log_rate(self, x: Features) -> tuple[float, float, float, float]:
-        """Return mean and variance of the log rate, and of the part of it that the stocks make.
+    def _log_rate(self, x: Features) -> tuple[float, float]:
+        """Return mean and variance of the log rate.
 
         Read from the posterior itself: river's predictive distribution would seed a random
         generator at every call, which takes as long as all the rest.
         """
-        features, regression = self.features(x), self._regression
-        index, d = regression._idx, regression._cap
         appealer, variance = self._appealer(x)
         eta = appealer + self._level_at(x["time_days"])
-        if not d:
-            stocks = [features[name] for name in self.design.stock_names]
-            return eta, self.INTERCEPT_SD**2, 0.0, fsum(value * value for value in stocks)
+        vector, means, covariance = self._posterior(x)
+        if not len(vector):
+            return eta, self.INTERCEPT_SD**2
+        return eta + float(vector @ means), variance + _quadratic(covariance, vector)
+
+    def _log_retention(self, x: Features) -> tuple[float, float]:
+        """Return mean and variance of the part of the log rate that the stocks make."""
+        stocks = len(self.design.stock_names)  # they come first in every design
+        vector, means, covariance = self._posterior(x)
+        if not len(vector):
+            features = self.features(x)
+            return 0.0, fsum(features[name] ** 2 for name in self.design.stock_names)
+        vector[stocks:] = 0.0
+        return float(vector @ means), _quadratic(covariance, vector)
+
+    def _posterior(self, x: Features) -> tuple[Floats, Floats, Floats]:
+        """Return the features as river orders them, and its means and covariance of coefficients;
+        all are empty before the first appeal.
+        """
+        regression = self._regression
+        index, vector = regression._idx, np.zeros(regression._cap)
         regression._ensure_m()
-        vector = np.zeros(d)
-        for name, value in features.items():
+        for name, value in self.features(x).items():
             if name in index:
                 vector[index[name]] = value
-        line = vector * regression._m_arr
-        eta, variance = (
-            eta + float(line.sum()),
-            variance + _quadratic(regression._ss_inv_arr, vector),
-        )
-        vector[len(self.design.stock_names) :] = 0.0  # the stocks come first in every design
-        stocks_variance = _quadratic(regression._ss_inv_arr, vector)
-        log_retention = float(line[: len(self.design.stock_names)].sum())
-        return eta, variance, log_retention, stocks_variance
+        return vector, regression._m_arr, regression._ss_inv_arr
 
     def _mean(self, exposure: float, eta: float) -> float:
         factor = self._calibration_factor()
@@ -282,7 +294,7 @@ class LogRateRegression(base.Regressor):
         keep = self.APPEALER_FORGETTING
         self._appealers[appealer] = (keep * total + weight * log_level, keep * weights + weight)
         if len(self._appealers) > self.appealers_max:
-            del self._appealers[next(iter(self._appealers))]
+            self._appealers.popitem(last=False)
 
     def _learn_level(self, time_days: float, log_level: float, weight: float) -> None:
         total, weights, then_days = self._level
@@ -302,9 +314,9 @@ class LogRateRegression(base.Regressor):
         self._calibration = (keep * observed + weight * y, keep * expected + weight * expected_now)
 
 
-def _quadratic(covariance: NDArray[np.float64], vector: NDArray[np.float64]) -> float:
+def _quadratic(covariance: Floats, vector: Floats) -> float:
     return max(0.0, float(vector @ (covariance @ vector)))
 
 
-def _to_bytes(array: NDArray[np.float64]) -> bytes:
+def _to_bytes(array: Floats) -> bytes:
     return np.ascontiguousarray(array, dtype="<f8").tobytes()

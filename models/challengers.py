@@ -9,11 +9,12 @@ Royal Statistical Society A 147(2)).
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import suppress
-from math import fsum, isfinite
+from math import isfinite
 from typing import Any, Protocol
 
-from river import compose, linear_model, optim, utils
+from river import linear_model, optim, utils
 
 from models.baseline import LinearDesign, LogRateRegression
 from models.counts import Dispersion, require_count, require_exposure
@@ -73,7 +74,7 @@ class AlwaysAsNew:
         self.dispersion = Dispersion()
         self._all = (0.0, 0.0)
         self._kinds: dict[str, tuple[float, float]] = {}
-        self._appealers: dict[str, tuple[float, float]] = {}
+        self._appealers: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def learn_one(self, x: Features, y: float) -> None:
         """Learn that the appeal `x` drew `y` responses."""
@@ -93,7 +94,7 @@ class AlwaysAsNew:
         responses, exposure = self._appealers.pop(x["appealer"], (0.0, 0.0))
         self._appealers[x["appealer"]] = (responses + seen, exposure + reached)
         if len(self._appealers) > self.appealers_max:
-            del self._appealers[next(iter(self._appealers))]
+            self._appealers.popitem(last=False)
         return log_score
 
     def predict_one(self, x: Features) -> float:
@@ -139,7 +140,7 @@ class AlwaysAsNew:
         responses, exposure = state["all"]
         self._all = (responses, exposure)
         self._kinds = {name: (seen, expected) for name, seen, expected in state["kinds"]}
-        self._appealers = {name: (seen, reached) for name, seen, reached in state["appealers"]}
+        self._appealers = OrderedDict((name, (seen, of)) for name, seen, of in state["appealers"])
         self.dispersion.restore(state["dispersion"])
 
 
@@ -180,8 +181,6 @@ class PoissonDescent:
             clip_gradient=self.GRADIENT_MAX,
             initializer=optim.initializers.Zeros(),
         )
-        features: Any = self._features
-        self._pipeline: Any = compose.FuncTransformer(features) | self._regression
         self._base = (0.0, 0.0, 0)
         self._appealers: dict[str, str] = {}
 
@@ -191,17 +190,16 @@ class PoissonDescent:
 
     def score_then_learn(self, x: Features, y: float) -> float:
         """Return the log of the probability given to `y` responses, then learn them."""
-        mean = self.predict_one(x)
+        self._name(x)
+        features, expected = self._features(x), self._expected(x)
+        mean = self._mean(features, expected)
         log_score = self.dispersion.learn_one(mean, require_count(y))
-        self._design.name(x)
-        if len(self._appealers) < self.appealers_max:
-            self._appealers.setdefault(x["appealer"], f"appealer={x['appealer']}")
-        expected = self._expected(x)
-        squares = fsum(value * value for value in self._features(x).values())
+        squares = sum(value * value for value in features.values())
         variance = mean + 1.0 / self.dispersion.inverse
         # A step too far and the exponential overflows; river would stop the program there.
         with suppress(OverflowError):
-            self._pipeline.learn_one(x, y / expected, w=expected / variance / (1.0 + squares))
+            weight = expected / variance / (1.0 + squares)
+            self._regression.learn_one(features, y / expected, w=weight)
         responses, exposure, appeals = self._base
         if appeals < self.BASE_APPEALS:
             self._base = (responses + y, exposure + x["exposure"], appeals + 1)
@@ -209,16 +207,24 @@ class PoissonDescent:
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
-        expected = self._expected(x)
-        try:
-            ratio = min(float(self._pipeline.predict_one(x)), self.RATIO_MAX)
-        except OverflowError:
-            ratio = self.RATIO_MAX
-        return max(expected * ratio, 1e-9)
+        return self._mean(self._features(x), self._expected(x))
 
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses."""
         return self.dispersion.log_score_one(self.predict_one(x), require_count(y))
+
+    def _mean(self, features: dict[str, float], expected: float) -> float:
+        try:
+            ratio = min(float(self._regression.predict_one(features)), self.RATIO_MAX)
+        except OverflowError:
+            ratio = self.RATIO_MAX
+        return max(expected * ratio, 1e-9)
+
+    def _name(self, x: Features) -> None:
+        """Give what was not met before a coefficient, zero to begin with."""
+        self._design.name(x)
+        if x["appealer"] not in self._appealers and len(self._appealers) < self.appealers_max:
+            self._appealers[x["appealer"]] = f"appealer={x['appealer']}"
 
     def _expected(self, x: Features) -> float:
         responses, exposure, _ = self._base

@@ -4,12 +4,15 @@ dispersion.
 
 from __future__ import annotations
 
-from math import ceil, exp, fsum, isfinite, lgamma, log
+from math import ceil, exp, isfinite, lgamma, log
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from models.forecast import Features
+from models.kernels import compiled
 
 __all__ = ["Dispersion", "require_count", "require_exposure"]
 
@@ -67,43 +70,21 @@ class Dispersion:
     """
 
     GRID = tuple(2.0**k for k in range(-2, 9))
-    LOG_VARIANCE_MAX = 4.0  # beyond it the negative binomial is improper in all but name
 
     def __init__(self, forgetting: float = 0.9995) -> None:
         self.forgetting = forgetting
-        self.log_weights = [0.0] * len(self.GRID)
+        self.log_weights = np.zeros(len(self.GRID))
         self.inverse = 0.1  # mean of 1 / phi: what most platforms show, until something was seen
-
-    def log_pmf(self, mean: float, y: float, log_variance: float = 0.0) -> list[float]:
-        """Return log P(y) for every phi of the grid."""
-        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
-        log_mean, log_factorial = log(mean), lgamma(y + 1.0)
-        terms = []
-        for phi in self.GRID:
-            size = 1.0 / ((1.0 + 1.0 / phi) * spread - 1.0)
-            log_total = log(size + mean)
-            choices = lgamma(y + size) - lgamma(size) - log_factorial
-            terms.append(choices + size * (log(size) - log_total) + y * (log_mean - log_total))
-        return terms
 
     def log_score_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
         """Return log P(y), natural, averaged over what is believed of phi."""
-        terms = self.log_pmf(mean, y, log_variance)
-        joint = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
-        return _log_sum_exp(joint) - _log_sum_exp(self.log_weights)
+        return _learned(self.log_weights.copy(), 1.0, mean, float(y), log_variance)[0]
 
     def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
         """Learn that `y` responses came where `mean` were expected; return log P(y) before that."""
-        terms = self.log_pmf(mean, y, log_variance)
-        before = [weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
-        log_score = _log_sum_exp(before) - _log_sum_exp(self.log_weights)
-        keep = self.forgetting
-        joint = [keep * weight + term for weight, term in zip(self.log_weights, terms, strict=True)]
-        highest = max(joint)
-        self.log_weights = [weight - highest for weight in joint]
-        weights = [exp(weight) for weight in self.log_weights]
-        inverse = fsum(weight / phi for weight, phi in zip(weights, self.GRID, strict=True))
-        self.inverse = inverse / fsum(weights)
+        log_score, self.inverse = _learned(
+            self.log_weights, self.forgetting, mean, float(y), log_variance
+        )
         return log_score
 
     def interval(self, mean: float, log_variance: float = 0.0) -> tuple[float, float]:
@@ -112,20 +93,50 @@ class Dispersion:
         By the gamma law of the same mean and variance, read between the whole numbers; within one
         response of the negative binomial's own quantiles for means up to a thousand.
         """
-        spread = exp(min(log_variance, self.LOG_VARIANCE_MAX))
+        spread = exp(min(log_variance, _LOG_VARIANCE_MAX))
         shape = mean / (1.0 + mean * ((1.0 + self.inverse) * spread - 1.0))
         low, high = (float(gammaincinv(shape, p)) * mean / shape for p in (0.05, 0.95))
         return float(max(0, ceil(low - 0.5))), float(max(0, ceil(high - 0.5)))
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
-        return {"log_weights": list(self.log_weights), "inverse": self.inverse}
+        return {"log_weights": self.log_weights.tolist(), "inverse": self.inverse}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`, as if never interrupted."""
-        self.log_weights, self.inverse = list(state["log_weights"]), state["inverse"]
+        self.log_weights, self.inverse = np.array(state["log_weights"]), state["inverse"]
 
 
-def _log_sum_exp(terms: list[float]) -> float:
-    highest = max(terms)
-    return highest + log(fsum(exp(term - highest) for term in terms))
+_GRID = np.array(Dispersion.GRID)
+_LOG_VARIANCE_MAX = 4.0  # beyond it the negative binomial is improper in all but name
+
+
+@compiled
+def _learned(
+    log_weights: NDArray[np.float64], keep: float, mean: float, y: float, log_variance: float
+) -> tuple[float, float]:
+    """Learn a count; return log P(y) before that, and the mean of 1 / phi after it."""
+    spread = exp(min(log_variance, _LOG_VARIANCE_MAX))
+    log_mean, log_factorial = log(mean), lgamma(y + 1.0)
+    before, terms = log_weights.copy(), np.empty(_GRID.shape[0])
+    for k in range(_GRID.shape[0]):
+        size = 1.0 / ((1.0 + 1.0 / _GRID[k]) * spread - 1.0)
+        log_total = log(size + mean)
+        choices = lgamma(y + size) - lgamma(size) - log_factorial
+        terms[k] = choices + size * (log(size) - log_total) + y * (log_mean - log_total)
+        log_weights[k] = keep * log_weights[k] + terms[k]
+    log_weights -= log_weights.max()
+    total = inverse = 0.0
+    for k in range(_GRID.shape[0]):
+        weight = exp(log_weights[k])
+        total += weight
+        inverse += weight / _GRID[k]
+    return _log_sum_exp(before + terms) - _log_sum_exp(before), inverse / total
+
+
+@compiled
+def _log_sum_exp(terms: NDArray[np.float64]) -> float:
+    highest, total = terms.max(), 0.0
+    for k in range(terms.shape[0]):
+        total += exp(terms[k] - highest)
+    return highest + log(total)

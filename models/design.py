@@ -18,6 +18,7 @@ KNOWN = frozenset(
 )
 LOG_HALF_LIVES: list[float] = [log(h) for h in HALF_LIVES_DAYS]
 _STEP = LOG_HALF_LIVES[1] - LOG_HALF_LIVES[0]
+_HALF_LIVES = len(LOG_HALF_LIVES)
 LOG_2 = log(2.0)
 
 
@@ -107,12 +108,12 @@ def _stock_at(values: Any, log_half_life: float, name: str) -> tuple[float, floa
     """
     if values is None:
         return 0.0, 0.0
-    if len(values) != len(LOG_HALF_LIVES):
-        raise ValueError(f"{name}: expected {len(LOG_HALF_LIVES)} stocks, got {len(values)}")
+    if len(values) != _HALF_LIVES:
+        raise ValueError(f"{name}: expected {_HALF_LIVES} stocks, got {len(values)}")
     place = (log_half_life - LOG_HALF_LIVES[0]) / _STEP
-    index = min(max(int(place), 0), len(LOG_HALF_LIVES) - 2)
-    low, high = (float(value) for value in values[index : index + 2])
-    if not isfinite(low + high):
-        raise ValueError(f"{name}: expected finite stocks, got {low!r} and {high!r}")
+    index = min(max(int(place), 0), _HALF_LIVES - 2)
+    low, high = float(values[index]), float(values[index + 1])
     rise = high - low
+    if not isfinite(rise):
+        raise ValueError(f"{name}: expected finite stocks, got {low!r} and {high!r}")
     return low + (place - index) * rise, rise / _STEP

@@ -10,6 +10,7 @@ Henderson 1975, "Best linear unbiased estimation and prediction under a selectio
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ class Effects:
     def __init__(self, units_max: int, sds: tuple[float, float]) -> None:
         self.units_max = units_max
         self.sds = sds  # of a new unit
-        self.row: dict[str, int] = {}
+        # A plain dict would look through all that has been taken from its front for the next one.
+        self.row: OrderedDict[str, int] = OrderedDict()
         self.evicted = 0
         self._allocate(64, 16)
 
@@ -72,11 +74,9 @@ class Effects:
         return row
 
     def _new_row(self) -> int:
-        """Return a blank row: a fresh one, or that of the unit longest unheard of (dicts keep their
-        order).
-        """
+        """Return a blank row: a fresh one, or that of the unit longest unheard of."""
         if len(self.row) >= self.units_max:
-            row = self.row.pop(next(iter(self.row)))
+            _, row = self.row.popitem(last=False)
             self.evicted += 1
         else:
             row = len(self.row) + 1
@@ -155,7 +155,7 @@ class Effects:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.row = {key: row for key, row in state["units"]}
+        self.row = OrderedDict(state["units"])
         self.evicted = state["evicted"]
         used = len(self.row) + 1
         rows = 64

@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.absorb import absorb
 from models.alternatives import (
     HALF_LIFE_NODES,
     ROWS,
@@ -59,72 +60,6 @@ _DISPERSION_MAX = 1e6
 # Below a thousandth one appeal says nothing; nor does one of which so little is known beforehand.
 _DISPERSION_MIN, _EXPECTATION_SD_MAX = 1e-3, 5.0
 _TINY = 1e-6
-_NEWTON_STEPS_MAX = 60
-# Trapezoidal rule over +-4.9 sd of the proposal in steps of .7: for a Gaussian half or one and a
-# half times as wide as the proposal the error stays below 1e-3, for one of its width below 1e-6.
-_NODES: Floats = np.linspace(-4.9, 4.9, 15)[:, None]
-_MOMENTS: Floats = 0.7 / math.sqrt(2.0 * math.pi) * np.hstack((_NODES**0, _NODES, _NODES**2)).T
-
-
-def _gaussian_about_mode(mean: float, variance: float, y: int, phi: float) -> tuple[float, float]:
-    """Return the Gaussian that touches the likelihood at the posterior mode: precision times mean,
-    and precision.
-
-    The log likelihood y eta - (y + phi) log(1 + exp(eta) / phi) is concave. Newton's steps find the
-    mode, mostly in three; one that leaves the bracket is replaced by halving it.
-    """
-    precision, information = 1.0 / variance, 1.0 / (1.0 / (y + 0.5) + 1.0 / phi)
-    low, high = min(mean, _likeliest(y)) - 1.0, max(mean, _likeliest(y)) + 1.0
-    eta = (mean * precision + math.log(y + 0.5) * information) / (precision + information)
-    for _ in range(_NEWTON_STEPS_MAX):
-        odds = phi * math.exp(-eta)
-        pulled = 1.0 / (1.0 + odds)
-        slope = y - (y + phi) * pulled
-        information = (y + phi) * pulled * pulled * odds
-        weight, total = eta * information + slope, precision + information
-        step = (weight + mean * precision) / total - eta
-        if step * step * total < 0.01:
-            break
-        low, high = (eta, high) if step > 0.0 else (low, eta)
-        eta = eta + step if low < eta + step < high else 0.5 * (low + high)
-    return weight, information
-
-
-def _likeliest(y: int) -> float:
-    """Return the log mean that y speaks for; for none, a little below one half."""
-    return math.log(y) if y else -2.0
-
-
-def _absorb(mean: Floats, variance: Floats, y: int, phi: float) -> tuple[Floats, Floats, Floats]:
-    """Return log p(y) up to a constant shared by all rows, and posterior mean and variance.
-
-    Per row the log mean eta has the prior N(mean, variance), and y given eta is NB(exp(eta), phi).
-    The likelihood is the same for every row, so one Gaussian about the null's posterior mode, times
-    the row's prior, places the row's nodes; the integrals over them are by the trapezoidal rule,
-    and the posterior is summarised by its first two moments (assumed-density filtering).
-    """
-    weight, information = _gaussian_about_mode(float(mean[0]), float(variance[0]), y, phi)
-    precision = 1.0 / variance
-    total = precision + information
-    # The mode lies between what was expected and what came.
-    likeliest = _likeliest(y)
-    eta = (mean * precision + weight) / total
-    eta = np.minimum(np.maximum(eta, np.minimum(mean, likeliest)), np.maximum(mean, likeliest))
-    width = 1.0 / np.sqrt(total)
-    from_mean = eta - mean
-    # The integrand at eta + width * node, relative to that at eta.
-    rate = np.exp(eta)
-    pulled = rate / (rate + phi)
-    steps = width * _NODES
-    log_density = steps * (y - precision * from_mean - (0.5 * precision) * steps)
-    log_density -= (y + phi) * np.log1p(pulled * np.expm1(steps))
-    peak = log_density.max(axis=0)
-    mass, first, second = _MOMENTS @ np.exp(log_density - peak)
-    shift = first / mass
-    log_p = peak + y * eta - (y + phi) * np.log1p(rate / phi) - 0.5 * precision * from_mean**2
-    log_p += np.log(mass * width * np.sqrt(precision))
-    # Where y is such a surprise that one node has it all, some spread must be left.
-    return log_p, eta + width * shift, np.maximum(second / mass - shift**2, 0.01) / total
 
 
 class SeriesEvidence:
@@ -232,8 +167,11 @@ class SeriesEvidence:
             self._expand()
         offset = math.log(expected_first) + rows[: self._mean.size]
         self._variance = self._variance + self.drift_sd**2 * max(0.0, time_days - self._time_days)
-        log_p, eta, variance = _absorb(
-            self._mean + offset, self._variance, responses, _widened(dispersion, expectation_sd)
+        log_p, eta, variance = absorb(
+            self._mean + offset,
+            self._variance,
+            float(responses),
+            _widened(dispersion, expectation_sd),
         )
         if stocks[1] > _FRESH_STOCK_MAX:
             eta[-1], variance[-1] = self._mean[-1] + offset[-1], self._variance[-1]

@@ -177,5 +177,3 @@ def linearised(
         *(places[JUMPS], shift, change, spread, joint_mean, joint),
     )
     return eta, variance, slope
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -27,7 +28,8 @@ class Recent(Generic[K, V]):
     def __init__(self, limit: int, make: Callable[[], V]) -> None:
         self._limit = limit
         self._make = make
-        self._entries: dict[K, V] = {}
+        # A plain dict would look through all that has been taken from its front for the next one.
+        self._entries: OrderedDict[K, V] = OrderedDict()
         self.forgotten = 0
 
     def touch(self, key: K) -> V:
@@ -37,7 +39,7 @@ class Recent(Generic[K, V]):
         if value is None:
             value = self._make()
             if len(entries) >= self._limit:
-                del entries[next(iter(entries))]
+                entries.popitem(last=False)
                 self.forgotten += 1
         entries[key] = value
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from math import exp2, log1p
 from zlib import crc32
 
@@ -41,7 +42,8 @@ class Reciprocity:
         state = state or ReciprocityState()
         self._responders_max = responders_max
         self._since_ms = state.since_ms
-        self._given = dict(state.given)
+        # A plain dict would look through all that has been taken from its front for the next one.
+        self._given = OrderedDict(state.given)
         self.forgotten = state.forgotten
 
     def of(self, appealer: str, time_ms: int) -> float:
@@ -58,9 +60,10 @@ class Reciprocity:
         for hashed in responders:
             if hashed != own:
                 given[hashed] = given.pop(hashed, 0.0) + weight
-        while len(given) > self._responders_max:
-            del given[next(iter(given))]
-            self.forgotten += 1
+        excess = len(given) - self._responders_max
+        for _ in range(excess):
+            given.popitem(last=False)
+        self.forgotten += max(0, excess)
 
     def _growth(self, time_ms: int) -> float:
         """Return what an answer now weighs against one at the beginning."""
@@ -69,7 +72,8 @@ class Reciprocity:
         halvings = (time_ms - self._since_ms) / HALF_LIFE_MS
         if halvings > GROWTH_MAX:
             shrink = exp2(-halvings)
-            self._given = {hashed: given * shrink for hashed, given in self._given.items()}
+            for hashed in self._given:
+                self._given[hashed] *= shrink
             self._since_ms, halvings = time_ms, 0.0
         return exp2(halvings)
 

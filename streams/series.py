@@ -6,6 +6,7 @@ learned from (the series' own evidence). It is said when it differs from the las
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from math import exp, log, sqrt
 from typing import Any
 
@@ -81,7 +82,7 @@ class SeriesBook:
             rising_above=settings.rising_above,
             recovery_ratio=settings.recovery_ratio,
         )
-        self._series = {key: series for key, series, _ in state.series}
+        self._series = OrderedDict((key, series) for key, series, _ in state.series)
         self._evidence = {key: _evidence(kept) for key, _, kept in state.series}
         self._worn = _live(settings.false_discovery_rate, state.live_worn)
         self._rising = _live(settings.false_discovery_rate, state.live_rising)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import evidence
+from models.absorb import absorb
 from models.alternatives import ROWS, log_mixtures, log_retentions
 from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence, survivors_factor
 from models.stock import HALF_LIVES_DAYS
@@ -137,7 +137,7 @@ def test_each_alternative_is_a_probability_distribution_given_the_past(phi: floa
     total = np.zeros(rows)
     for y in range(6000 if phi < 2.0 else 600):
         constant = math.lgamma(y + phi) - math.lgamma(phi) - math.lgamma(y + 1) - y * math.log(phi)
-        total += np.exp(evidence._absorb(mean, variance, y, phi)[0] + constant)
+        total += np.exp(absorb(mean, variance, float(y), phi)[0] + constant)
     np.testing.assert_allclose(total, 1.0, atol=1e-3)
 
 
@@ -327,7 +327,7 @@ def test_an_unexpected_nothing_is_absorbed_exactly() -> None:
     peak = log_density.max()
     density = np.exp(log_density - peak)
     exact = peak + math.log(density.sum() * (grid[1] - grid[0]))
-    log_p, mean, _ = evidence._absorb(np.array([prior_mean]), np.array([variance]), 0, phi)
+    log_p, mean, _ = absorb(np.array([prior_mean]), np.array([variance]), 0.0, phi)
     assert log_p[0] == pytest.approx(exact, abs=1e-3)
     assert mean[0] == pytest.approx((density * grid).sum() / density.sum(), abs=1e-2)
 
