@@ -31,15 +31,14 @@ from scipy.special import gammaln
 from models.age_laws import truncated_law
 from models.ages import AgeGrid
 from models.hours import HourProfile, hour_of_week
+from models.ladder import Ladder, count
 
 __all__ = ["Completion", "CurvePoint"]
 
 Floats = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722
-SHARE_MIN = 1e-9
 COHERENCE = 4.0  # checkpoints that an appeal faster or slower than the others shows it at
-DISPERSION_FROM = 50  # checkpoints of a kind, before which its curve is too rough to judge by
 APPEAL_CALLS = 10  # checkpoints, at each of which an appeal is learned while the curve is young
 LAW_WEIGHT = 10.0  # responses that the parametric law counts for, in each bin
 KIND_WEIGHTS = tuple(10.0 * 10.0 ** (k / 2.0) for k in range(7))  # 10 to 10,000 responses
@@ -52,36 +51,6 @@ class CurvePoint(NamedTuple):
     share: float
     low: float
     high: float
-
-
-class _Ladder:
-    """Weighted responses in each bin and through each bin, of one kind or of all; and their curve.
-
-    density: share of the final responses by bin. arrived: its running sum. variance: of the log of
-    the share arrived by the end of a bin.
-    """
-
-    __slots__ = ("arrived", "density", "learned", "new", "refit_at", "total", "variance")
-
-    def __init__(self, bins: int) -> None:
-        self.new = [0.0] * bins
-        self.total = [0.0] * bins
-        self.learned = 0
-        self.refit_at = 1
-        self.arrived = [1.0] * bins
-        self.density = np.zeros(bins)
-        self.variance = np.zeros(bins)
-
-    def set_curve(self, q: Floats, variance: Floats) -> None:
-        """Turn the shares `q` of bins in what came through them into the curve."""
-        log_stay = np.log1p(-q[1:])
-        arrived = np.exp(np.append(np.cumsum(log_stay[::-1])[::-1], 0.0))
-        spread = variance[1:] / (1.0 - q[1:]) ** 2
-        variance = np.append(np.cumsum(spread[::-1])[::-1], 0.0)
-        self.adopt(arrived.tolist(), np.diff(arrived, prepend=0.0), variance)
-
-    def adopt(self, arrived: list[float], density: Floats, variance: Floats) -> None:
-        self.arrived, self.density, self.variance = arrived, density, variance
 
 
 class Completion:
@@ -131,12 +100,12 @@ class Completion:
         self.refit_at = 1
         # Weights of what was counted: as claimed, as expected by chance, and as seen. As if one had
         # seen a hundred responses scatter as they should.
-        self._spread = [100.0, 100.0, 100.0]
-        self._kinds: dict[str, _Ladder] = {}
-        self._others = _Ladder(grid.bins)  # kinds beyond the limit
-        self._pooled = _Ladder(grid.bins)  # all together, as of the last refit
-        self._checkpoints = {bins - 1: number for number, bins in enumerate(grid.checkpoints)}
-        self._profile: list[list[float]] = self.hours.average.tolist()
+        self._spread = np.full(3, 100.0)
+        self._kinds: dict[str, Ladder] = {}
+        self._others = Ladder(grid.bins)  # kinds beyond the limit
+        self._pooled = Ladder(grid.bins)  # all together, as of the last refit
+        self._checkpoint_of_bin = np.full(grid.bins, -1, dtype=np.int64)
+        self._checkpoint_of_bin[np.array(grid.checkpoints) - 1] = range(len(grid.checkpoints))
         self._refit_pooled()
         self._refit_kind(self._others)
 
@@ -161,7 +130,24 @@ class Completion:
         """
         self._require(bin_start, counts, before)
         hour, ladder = hour_of_week(time_ms), self._ladder(kind)
-        self._count(ladder, hour, bin_start, counts, before)
+        count(
+            ladder.new,
+            ladder.total,
+            ladder.arrived,
+            ladder.density,
+            ladder.learned,
+            self.hours.average[hour],
+            bin_start,
+            np.array(counts, dtype=np.float64),
+            float(before),
+            self.forgetting,
+            1.0 / self.appeal_responses_max,
+            self._checkpoint_of_bin,
+            self.hours.new,
+            self.hours.total,
+            hour,
+            self._spread,
+        )
         ladder.learned += 1
         self.learned += 1
         if self.learned >= self.refit_at:
@@ -173,10 +159,9 @@ class Completion:
         """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
         if not 1 <= bins <= self.grid.bins:
             raise ValueError(f"bins: expected 1 to {self.grid.bins}, got {bins}")
-        density = self._kinds.get(kind, self._others).density
-        profile = self.hours.average[hour_of_week(time_ms)]
-        arrived = density[:bins] @ profile[:bins]
-        return max(SHARE_MIN, float(arrived / (density @ profile)))
+        hour = hour_of_week(time_ms)
+        ladder = self._kinds.get(kind, self._others)
+        return ladder.share(hour, self.hours.average[hour], bins)
 
     def density(self, kind: str, time_ms: int) -> Floats:
         """Return the share of the final responses by bin, put at `time_ms`, shape (grid.bins,)."""
@@ -195,7 +180,7 @@ class Completion:
     def curve(self, kind: str | None = None) -> list[CurvePoint]:
         """Return the curve of a kind, or of all (None), the hour of the week averaged out."""
         ladder = self._pooled if kind is None else self._kinds.get(kind, self._others)
-        shares = np.array(ladder.arrived)
+        shares = ladder.arrived
         factors = np.exp(NORMAL_95 * np.sqrt(ladder.variance))
         low, high = shares / factors, np.minimum(1.0, shares * factors)
         columns = (shares.tolist(), low.tolist(), high.tolist())
@@ -214,10 +199,10 @@ class Completion:
             "kind_weight": self.kind_weight,
             "learned": self.learned,
             "refit_at": self.refit_at,
-            "spread": list(self._spread),
-            "pooled": _ladder_state(self._pooled),
-            "others": _ladder_state(self._others),
-            "kinds": [[kind, _ladder_state(ladder)] for kind, ladder in self._kinds.items()],
+            "spread": self._spread.tolist(),
+            "pooled": self._pooled.state(),
+            "others": self._others.state(),
+            "kinds": [[kind, ladder.state()] for kind, ladder in self._kinds.items()],
             "hours": self.hours.state(),
         }
 
@@ -228,12 +213,11 @@ class Completion:
             raise ValueError(f"completion: expected schema and horizon_ms {expected}, got {got}")
         self.kind_weight = state["kind_weight"]
         self.learned, self.refit_at = state["learned"], state["refit_at"]
-        self._spread = list(state["spread"])
-        self._pooled = _ladder_of(state["pooled"])
-        self._others = _ladder_of(state["others"])
-        self._kinds = {kind: _ladder_of(ladder) for kind, ladder in state["kinds"]}
+        self._spread = np.array(state["spread"])
+        self._pooled = Ladder.of(state["pooled"])
+        self._others = Ladder.of(state["others"])
+        self._kinds = {kind: Ladder.of(ladder) for kind, ladder in state["kinds"]}
         self.hours.restore(state["hours"])
-        self._profile = self.hours.average.tolist()
 
     def _require(self, bin_start: int, counts: Sequence[int], before: int) -> None:
         if bin_start < 0 or bin_start + len(counts) > self.grid.bins:
@@ -242,53 +226,16 @@ class Completion:
         if before < 0 or min(counts, default=0) < 0:
             raise ValueError(f"counts: expected none below 0, got {before} and {list(counts)}")
 
-    def _ladder(self, kind: str) -> _Ladder:
+    def _ladder(self, kind: str) -> Ladder:
         """Return a kind's ladder, or that of all others once there are too many kinds."""
         ladder = self._kinds.get(kind)
         if ladder is None:
             if len(self._kinds) >= self.kinds_max:
                 return self._others
-            ladder = self._kinds[kind] = _Ladder(self.grid.bins)
+            ladder = self._kinds[kind] = Ladder(self.grid.bins)
             pooled = self._pooled
             ladder.adopt(pooled.arrived, pooled.density, pooled.variance)
         return ladder
-
-    def _count(
-        self, ladder: _Ladder, hour: int, bin_start: int, counts: Sequence[int], before: int
-    ) -> None:
-        """Add to a ladder, in operational time, and to the profile's cells, as they came."""
-        keep, correlation = self.forgetting, 1.0 / self.appeal_responses_max
-        checkpoints, profile = self._checkpoints, self._profile[hour]
-        ladder_new, ladder_total = ladder.new, ladder.total
-        through, adjusted = float(before), self._adjusted(ladder, hour, bin_start, before)
-        whole = bin_start == 0 or bin_start - 1 in checkpoints
-        start, before_start, adjusted_start = bin_start, through, adjusted
-        for k, count in enumerate(counts, bin_start):
-            came = count / profile[k]
-            adjusted += came
-            through += count
-            if adjusted:
-                weight = 1.0 / (1.0 + adjusted * correlation)
-                ladder_new[k] = keep * ladder_new[k] + weight * came
-                ladder_total[k] = keep * ladder_total[k] + weight * adjusted
-            if k in checkpoints:
-                if whole and start and through:
-                    weight = 1.0 / (1.0 + through * correlation)
-                    new = weight * (through - before_start)
-                    self.hours.learn_one(hour, checkpoints[k], new, weight * through)
-                    self._disperse(ladder, start, k, adjusted - adjusted_start, adjusted)
-                whole, start, before_start, adjusted_start = True, k + 1, through, adjusted
-
-    def _disperse(self, ladder: _Ladder, start: int, k: int, new: float, adjusted: float) -> None:
-        """Learn how far appeals are from all having the same curve, by their squared residuals."""
-        q = 1.0 - ladder.arrived[start - 1] / ladder.arrived[k]
-        if ladder.learned < DISPERSION_FROM or not 0.0 < q < 1.0:
-            return
-        weight = 1.0 / (1.0 + adjusted / self.appeal_responses_max)
-        residual = weight * (new - adjusted * q)
-        terms = weight * adjusted, weight * weight * adjusted, residual * residual / (q * (1.0 - q))
-        keep = self.forgetting
-        self._spread = [keep * sum_ + term for sum_, term in zip(self._spread, terms, strict=True)]
 
     def _dispersion(self) -> float:
         """Return the factor of the variances: 1 where weighted responses were independent.
@@ -296,16 +243,8 @@ class Completion:
         What appeals differ by beyond chance moves all bins of an appeal the same way, so it counts
         for as many neighbours as move together.
         """
-        claimed, chance, seen = self._spread
+        claimed, chance, seen = (float(sum_) for sum_ in self._spread)
         return (chance + COHERENCE * max(0.0, seen - chance)) / claimed
-
-    def _adjusted(self, ladder: _Ladder, hour: int, bin_start: int, before: int) -> float:
-        """Return what `before` would have been had the appeal been put at an average hour."""
-        if not before or not bin_start:
-            return float(before)
-        profile = self.hours.average[hour]
-        expected = float(ladder.density[:bin_start] @ profile[:bin_start])
-        return before * ladder.arrived[bin_start - 1] / expected
 
     def refit(self) -> None:
         """Estimate everything again: due when there is a sixth more to go by, in the end seldom."""
@@ -314,7 +253,6 @@ class Completion:
         self._refit_pooled()
         if self.learns_hours:
             self.hours.refit(self._pooled.density, keep=self.forgetting ** (due / APPEAL_CALLS))
-            self._profile = self.hours.average.tolist()
         if len(self._kinds) > 1:
             self._refit_kind_weight()
         for ladder in (*self._kinds.values(), self._others):
@@ -324,23 +262,22 @@ class Completion:
         ladders, pooled = (*self._kinds.values(), self._others), self._pooled
         new = np.sum([ladder.new for ladder in ladders], axis=0)
         total = np.sum([ladder.total for ladder in ladders], axis=0)
-        pooled.new, pooled.total = new.tolist(), total.tolist()
+        pooled.new, pooled.total = new, total
         law = truncated_law(self.grid.edges_ms, new, total)
         weight = total + LAW_WEIGHT
         q = (new + LAW_WEIGHT * law) / weight
         pooled.set_curve(q, q * (1.0 - q) / weight * self._dispersion())
 
     def _pooled_q(self) -> Floats:
-        q: Floats = self._pooled.density / np.array(self._pooled.arrived)
+        q: Floats = self._pooled.density / self._pooled.arrived
         return q
 
-    def _refit_kind(self, ladder: _Ladder) -> None:
+    def _refit_kind(self, ladder: Ladder) -> None:
         ladder.refit_at = ladder.learned + max(4, min(ladder.learned // 6, 5_000))
         q_pooled, m = self._pooled_q(), self.kind_weight
-        total = np.array(ladder.total)
-        weight = total + m
-        q = (np.array(ladder.new) + m * q_pooled) / weight
-        pooled_weight = np.array(self._pooled.total) + LAW_WEIGHT
+        weight = ladder.total + m
+        q = (ladder.new + m * q_pooled) / weight
+        pooled_weight = self._pooled.total + LAW_WEIGHT
         variance = q * (1.0 - q) * (1.0 / weight + (m / weight) ** 2 / pooled_weight)
         ladder.set_curve(q, variance * self._dispersion())
 
@@ -353,7 +290,7 @@ class Completion:
         each.
         """
         ends = np.array(self.grid.checkpoints) - 1
-        arrived = np.array(self._pooled.arrived)[ends]
+        arrived = self._pooled.arrived[ends]
         q = 1.0 - arrived[:-1] / arrived[1:]
         total = np.array([ladder.total for ladder in self._kinds.values()])
         stay = 1.0 - np.array([ladder.new for ladder in self._kinds.values()]) / (total + 1e-9)
@@ -371,24 +308,3 @@ def _log_beta_binomial(new: Floats, total: Floats, a: Floats, b: Floats) -> floa
     """Return the log likelihood of counts whose shares are beta(a, b), but for a constant."""
     with_data = gammaln(new + a) + gammaln(total - new + b) - gammaln(total + a + b)
     return float((with_data - gammaln(a) - gammaln(b) + gammaln(a + b)).sum())
-
-
-def _ladder_state(ladder: _Ladder) -> dict[str, Any]:
-    return {
-        "new": list(ladder.new),
-        "total": list(ladder.total),
-        "learned": ladder.learned,
-        "refit_at": ladder.refit_at,
-        "arrived": list(ladder.arrived),
-        "density": ladder.density.tolist(),
-        "variance": ladder.variance.tolist(),
-    }
-
-
-def _ladder_of(state: dict[str, Any]) -> _Ladder:
-    ladder = _Ladder(len(state["new"]))
-    ladder.new, ladder.total = list(state["new"]), list(state["total"])
-    ladder.learned, ladder.refit_at = state["learned"], state["refit_at"]
-    density, variance = np.array(state["density"]), np.array(state["variance"])
-    ladder.adopt(list(state["arrived"]), density, variance)
-    return ladder

@@ -136,7 +136,7 @@ def _learned(
 
 @compiled
 def _log_sum_exp(terms: NDArray[np.float64]) -> float:
-    highest, total = terms.max(), 0.0
+    highest, total = float(terms.max()), 0.0
     for k in range(terms.shape[0]):
         total += exp(terms[k] - highest)
     return highest + log(total)

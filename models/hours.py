@@ -61,6 +61,9 @@ class HourProfile:
 
     Attributes
     ----------
+    new, total
+        Weighted responses since the checkpoint before, and so far, by checkpoint and hour of the
+        week at which the appeal was put, shape (checkpoints, 168); counted by models.ladder.
     average
         Mean of the profile over a bin, by hour of the week at which the appeal was put and by bin,
         shape (168, bins); 1 everywhere until something was learned.
@@ -71,8 +74,8 @@ class HourProfile:
     def __init__(self, grid: AgeGrid) -> None:
         self.grid = grid
         cells = (len(grid.checkpoints), HOURS_A_WEEK)
-        self._new = np.zeros(cells)
-        self._total = np.zeros(cells)
+        self.new = np.zeros(cells)
+        self.total = np.zeros(cells)
         self.coefficients = np.zeros(2 * len(HARMONICS))
         self._levels = np.zeros(len(grid.checkpoints) - 1)
         self._variances = np.array([sd * sd for _, sd in HARMONICS])
@@ -85,13 +88,6 @@ class HourProfile:
         normed: Floats = profile / profile.mean()
         return normed
 
-    def learn_one(self, hour: int, checkpoint: int, new: float, total: float) -> None:
-        """Count `new` of `total` responses so far as come since the checkpoint before; weighted
-        counts will do.
-        """
-        self._new[checkpoint, hour] += new
-        self._total[checkpoint, hour] += total
-
     def refit(self, density: Floats, keep: float) -> None:
         """Estimate the profile again, the shares of the responses by bin being `density`, shape
         (bins,).
@@ -100,8 +96,8 @@ class HourProfile:
         """
         response = _spectra(_kernel(self.grid.edges_ms), density, self.grid.checkpoints)
         self._step(response)
-        self._new *= keep
-        self._total *= keep
+        self.new *= keep
+        self.total *= keep
         self._average()
 
     def _step(self, response: NDArray[np.complex128]) -> None:
@@ -114,8 +110,8 @@ class HourProfile:
         slopes = seen[..., 1:] / seen[..., :1] - so_far[..., 1:] / so_far[..., :1]
         logit = np.log(seen[..., 0] / so_far[..., 0]) + levels[:, None]
         share = 1.0 / (1.0 + np.exp(-logit))
-        residual = self._new[1:] - self._total[1:] * share
-        weight = self._total[1:] * share * (1.0 - share)
+        residual = self.new[1:] - self.total[1:] * share
+        weight = self.total[1:] * share * (1.0 - share)
         d, g = slopes.shape[-1], len(levels)
         gradient = np.concatenate((np.einsum("gh,ghd->d", residual, slopes), residual.sum(axis=1)))
         curvature = np.zeros((d + g, d + g))
@@ -147,8 +143,8 @@ class HourProfile:
             "coefficients": self.coefficients.tolist(),
             "variances": self._variances.tolist(),
             "levels": self._levels.tolist(),
-            "new": self._new.ravel().tolist(),
-            "total": self._total.ravel().tolist(),
+            "new": self.new.ravel().tolist(),
+            "total": self.total.ravel().tolist(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -156,8 +152,8 @@ class HourProfile:
         self.coefficients = np.array(state["coefficients"], dtype=float)
         self._variances = np.array(state["variances"], dtype=float)
         self._levels = np.array(state["levels"], dtype=float)
-        self._new = np.array(state["new"], dtype=float).reshape(self._new.shape)
-        self._total = np.array(state["total"], dtype=float).reshape(self._total.shape)
+        self.new = np.array(state["new"], dtype=float).reshape(self.new.shape)
+        self.total = np.array(state["total"], dtype=float).reshape(self.total.shape)
         self._average()
 
 

@@ -17,7 +17,7 @@ from models.design import Appeal
 from models.effects import Effects
 from models.layout import WEEKDAYS, Layout
 from models.level import Level
-from models.rows import MODERATION_MAX, linearised
+from models.rows import linearised
 from models.strength import Strength
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Belief",
     "Joint",
     "linearise",
-    "moderation",
 ]
 
 Floats = NDArray[np.float64]
@@ -189,19 +188,6 @@ def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: 
         open_variance,
         effects.prior_sds[unit].tolist(),
     )
-
-
-def moderation(appeal: Appeal, layout: Layout) -> float:
-    """Return the log of the factor that moderators, and belonging to a group, put on wear-out."""
-    mean, total = layout.coefficients.mean, 0.0
-    for name, value in appeal.attributes:
-        at = layout.find("attribute", name)
-        if at is not None:
-            total += value * float(mean[at + 1])
-    group = layout.at["group"].get(appeal.appealer)
-    if group is not None:
-        total += float(mean[group + 1])
-    return min(max(total, -MODERATION_MAX), MODERATION_MAX)
 
 
 def _within_reason(belief: Belief) -> Belief:

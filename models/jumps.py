@@ -178,7 +178,7 @@ def weigh(
 
 @compiled
 def invert(matrix: Floats) -> None:
-    """Turn a covariance into its inverse in place, by Gauss-Jordan: positive pivots need no order."""
+    """Turn a covariance into its inverse in place, by Gauss-Jordan; its pivots are positive."""
     n = matrix.shape[0]
     for p in range(n):
         pivot = 1.0 / matrix[p, p]

@@ -76,7 +76,7 @@ def foresee(
     mean: Floats,
     covariance: Floats,
     loading: Floats,
-    effects: Floats,
+    effects: tuple[float, float],
     own: Floats,
     known: bool,
     jumps_at: int,

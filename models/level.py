@@ -12,12 +12,16 @@ from math import exp
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
 from models.effects import Effects
 from models.jumps import Jumps
+from models.kernels import compiled
 
 __all__ = ["Level"]
+
+Floats = NDArray[np.float64]
 
 # Slots kept apart: six weeks or more. Who was away for longer is compared with the oldest kept.
 SLOTS = 12
@@ -109,13 +113,19 @@ class Level:
     def moments(self, time_days: float, coefficients: Coefficients) -> tuple[float, float]:
         """Return mean and variance of the log level at a time, over all that may have jumped."""
         slot, keep, variance = self.entry(time_days)
-        indices = [slot, *self.jumps.entries(time_days)]
-        weights = np.array([keep] + [1.0] * (len(indices) - 1))
-        across = weights @ coefficients.covariance[indices]  # with every coefficient
-        mean = float(coefficients.mean[indices] @ weights)
-        variance += float(across[indices] @ weights)
-        c = across[self.jumps.candidates]
-        return mean + float(c @ self.jumps.shift), variance + float(c @ self.jumps.change @ c)
+        jumps = self.jumps
+        mean, known = moments(
+            coefficients.mean,
+            coefficients.covariance,
+            slot,
+            keep,
+            jumps.at,
+            jumps.began_days,
+            time_days,
+            jumps.shift,
+            jumps.change,
+        )
+        return mean, known + variance
 
     def state(self) -> dict[str, Any]:
         names = ("slot", "appeals", "begun", "normal_sum", "normal_weight")
@@ -127,3 +137,37 @@ class Level:
             setattr(self, name, state[name])
         self.slot_days = list(state["slot_days"])
         self.jumps.restore(state["jumps"])
+
+
+@compiled
+def moments(
+    mean: Floats,
+    covariance: Floats,
+    slot: int,
+    keep: float,
+    jumps_at: int,
+    began_days: Floats,
+    time_days: float,
+    shift: Floats,
+    change: Floats,
+) -> tuple[float, float]:
+    """Return mean and variance of `keep` times a slot's level and the jumps that had begun by a
+    time, over all that may have jumped; shift, change : see jumps.Jumps.
+    """
+    jumps = jumps_at + np.flatnonzero(began_days <= time_days)
+    centre, variance = keep * mean[slot], keep * keep * covariance[slot, slot]
+    for i in jumps:
+        centre += mean[i]
+        variance += 2.0 * keep * covariance[slot, i]
+        for j in jumps:
+            variance += covariance[i, j]
+    across = np.empty(shift.shape[0])  # with the candidates
+    for k in range(shift.shape[0]):
+        across[k] = keep * covariance[slot, jumps_at + k]
+        for i in jumps:
+            across[k] += covariance[i, jumps_at + k]
+    for k in range(shift.shape[0]):
+        centre += across[k] * shift[k]
+        for m in range(shift.shape[0]):
+            variance += across[k] * change[k, m] * across[m]
+    return centre, variance

@@ -29,12 +29,12 @@ from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaussian import NORMAL_95, log_probability, matched_size, tilt
-from models.joint import Belief, Joint, linearise, moderation
+from models.joint import Belief, Joint, linearise
 from models.layout import Layout
 from models.level import Level
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
-from models.rows import SHARE_MAX, SHARE_MIN
+from models.rows import moderation, share_of
 from models.spreads import Spreads
 
 __all__ = ["PooledRetention"]
@@ -102,7 +102,7 @@ class PooledRetention(base.Regressor):
 
     # What river asks for.
 
-    def learn_one(self, x: Mapping[Any, Any], y: float) -> None:
+    def learn_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> None:
         """Learn that an appeal with features `x` (see forecast.Features) drew `y` responses.
 
         Raises
@@ -121,15 +121,15 @@ class PooledRetention(base.Regressor):
         self.layout.notice(appeal)
         self.learned += 1
 
-    def predict_one(self, x: Mapping[Any, Any]) -> float:
+    def predict_one(self, x: Mapping[Any, Any] | Appeal) -> float:
         """Return the expected responses."""
         return self.forecast_one(x).mean
 
-    def forecast_one(self, x: Mapping[Any, Any]) -> Forecast:
+    def forecast_one(self, x: Mapping[Any, Any] | Appeal) -> Forecast:
         """Return what is expected of an appeal before any of its responses."""
         return outlook(self._believe(x), self.size)
 
-    def log_score_one(self, x: Mapping[Any, Any], y: float) -> float:
+    def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
         belief = self._believe(x)
         size = matched_size(belief.eta_variance, self.size)
@@ -137,7 +137,9 @@ class PooledRetention(base.Regressor):
 
     # What the learner asks for besides.
 
-    def forecast_given(self, x: Mapping[Any, Any], responses: float, completion: float) -> Forecast:
+    def forecast_given(
+        self, x: Mapping[Any, Any] | Appeal, responses: float, completion: float
+    ) -> Forecast:
         """Return the forecast once part of the appeal's own responses is in; nothing is learned.
 
         Parameters
@@ -158,7 +160,7 @@ class PooledRetention(base.Regressor):
         log_factor, reach = mean - self._level.normal, NORMAL_95 * sqrt(max(variance, 0.0))
         return exp(log_factor), exp(log_factor - reach), exp(log_factor + reach)
 
-    def first_appeal_expectation(self, x: Mapping[Any, Any]) -> tuple[float, float, float]:
+    def first_appeal_expectation(self, x: Mapping[Any, Any] | Appeal) -> tuple[float, float, float]:
         """Return what a first appeal by an unknown appealer would draw in place of this one, and
         how appealers differ.
 
@@ -178,19 +180,24 @@ class PooledRetention(base.Regressor):
         )
         return belief.eta, 0.0, sqrt(belief.eta_variance)
 
-    def read(self, x: Mapping[Any, Any]) -> Appeal:
-        """Return the checked features of an appeal, its stocks at the half-lives believed in."""
-        return read_appeal(x, self.layout.log_half_lives)
+    def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
+        """Return the checked features of an appeal, its stocks at the half-lives believed in.
+
+        It may be handed over in place of `x` until something is learned: who asks several things of
+        one appeal need not have it read each time.
+        """
+        return x if isinstance(x, Appeal) else read_appeal(x, self.layout.log_half_lives)
 
     def wear_strength(self, appeal: Appeal) -> tuple[float, float]:
         """Return by what factor this appealer, with these moderators, wears out faster than others.
 
         Besides, the sd of the part of it that is the appealer's own, relative to others.
         """
-        effects, unit = self._effects, self._effects.find(appeal.unit)
-        u_wear = float(effects.mean[unit, 1] + effects.loading[unit, 1] @ self._coefficients.mean)
-        share = min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
-        return share * exp(moderation(appeal, self.layout)), sqrt(effects.covariance[unit, 1, 1])
+        effects, mean = self._effects, self._coefficients.mean
+        unit = effects.find(appeal.unit)
+        _, _, share = share_of(mean, unit, effects.mean, effects.loading)
+        _, group, places, values = self.layout.found(appeal)
+        return share * moderation(mean, group, places, values), sqrt(effects.covariance[unit, 1, 1])
 
     def log_half_life_sds(self) -> list[float]:
         """Return the sd of the log half-life of each axis."""
@@ -255,7 +262,7 @@ class PooledRetention(base.Regressor):
 
     # How it is done.
 
-    def _believe(self, x: Mapping[Any, Any]) -> Belief:
+    def _believe(self, x: Mapping[Any, Any] | Appeal) -> Belief:
         appeal = self.read(x)
         return self._foresee(appeal, self._effects.find(appeal.unit))[1]
 

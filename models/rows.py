@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.kernels import ETA, RETENTION, compiled, foresee
 from models.layout import STEPS
 
-__all__ = ["MODERATION_MAX", "SHARE_MAX", "SHARE_MIN", "linearised"]
+__all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -58,6 +58,28 @@ def fill_first(
 
 
 @compiled
+def share_of(
+    mean: Floats, unit: int, effects: Floats, loading: Floats
+) -> tuple[float, float, float]:
+    """Return a unit's level and wear-out, and the share of the common wear-out that it has."""
+    u_level, u_wear = effects[unit, 0], effects[unit, 1]
+    if unit != 0:
+        for i in range(mean.shape[0]):
+            u_level += loading[unit, 0, i] * mean[i]
+            u_wear += loading[unit, 1, i] * mean[i]
+    return u_level, u_wear, min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
+
+
+@compiled
+def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> float:
+    """Return the factor that moderators, and belonging to a group, put on wear-out."""
+    total = mean[group + 1] if group >= 0 else 0.0
+    for i in range(attributes.shape[0]):
+        total += values[i] * mean[attributes[i] + 1]
+    return exp(min(max(total, -MODERATION_MAX), MODERATION_MAX))
+
+
+@compiled
 def fill_steps(
     row: Floats, mean: Floats, places: Places, stock: float, rise: float, factor: float
 ) -> float:
@@ -90,10 +112,7 @@ def fill_wear(
     values: Floats,
 ) -> float:
     """Write what log retention owes to the coefficients; return what one more u_wear adds to it."""
-    moderation = mean[group + 1] if group >= 0 else 0.0
-    for i in range(attributes.shape[0]):
-        moderation += values[i] * mean[attributes[i] + 1]
-    strength = exp(min(max(moderation, -MODERATION_MAX), MODERATION_MAX))
+    strength = moderation(mean, group, attributes, values)
     factor, wear, at = -share * strength, 0.0, places[WEAR]
     for axis in range(3):
         if stocks[axis] != 0.0:
@@ -161,19 +180,23 @@ def linearised(
         *(rows[ETA], places, weekday, slot, slot_weight, time_days, jump_days),
         *(kind, group, attributes, values),
     )
-    n, known = mean.shape[0], unit != 0
-    u = np.empty(2)
-    for k in range(2):
-        u[k] = effects[unit, k]
-        if known:
-            for i in range(n):
-                u[k] += loading[unit, k, i] * mean[i]
-    share = min(max(1.0 + u[1], SHARE_MIN), SHARE_MAX)
+    u_level, u_wear, share = share_of(mean, unit, effects, loading)
     slope = fill_wear(
         rows[RETENTION], mean, places, stocks, rises, share, kind, group, attributes, values
     )
     eta, variance = foresee(
-        *(rows, base, slope, share, mean, covariance, loading[unit], u, own[unit], known),
+        *(
+            rows,
+            base,
+            slope,
+            share,
+            mean,
+            covariance,
+            loading[unit],
+            (u_level, u_wear),
+            own[unit],
+            unit != 0,
+        ),
         *(places[JUMPS], shift, change, spread, joint_mean, joint),
     )
     return eta, variance, slope

@@ -11,11 +11,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kernels import compiled
+
 __all__ = ["HALF_LIVES_DAYS", "Stock", "axis_names"]
+
+Floats = NDArray[np.float64]
 
 # Six a factor of four, 1 to 128 days: linear interpolation of S between neighbours is then off by
 # less than 1 %.
-HALF_LIVES_DAYS: NDArray[np.float64] = np.geomspace(1.0, 128.0, 22)
+HALF_LIVES_DAYS: Floats = np.geomspace(1.0, 128.0, 22)
 MILLISECONDS_A_DAY = 86_400_000.0
 axis_names = ("own", "kind", "crowd")
 _DECAY_PER_MS = -1.0 / (HALF_LIVES_DAYS * MILLISECONDS_A_DAY)
@@ -35,17 +39,24 @@ class Stock:
     def __init__(self) -> None:
         self.time_ms = 0
         self.appeals = 0
-        self.values = np.zeros(len(HALF_LIVES_DAYS))
+        self.values: Floats = np.zeros(len(HALF_LIVES_DAYS))
 
-    def at(self, time_ms: int) -> NDArray[np.float64]:
+    def at(self, time_ms: int) -> Floats:
         """Return the stocks felt at `time_ms`, shape (len(HALF_LIVES_DAYS),), in appeals."""
-        decayed: NDArray[np.float64] = self.values * np.exp2(
-            (time_ms - self.time_ms) * _DECAY_PER_MS
-        )
-        return decayed
+        felt = self.values.copy()
+        fade(felt, float(time_ms - self.time_ms))
+        return felt
 
     def add(self, time_ms: int) -> None:
         """Count an appeal put at `time_ms`, which must not be earlier than the last one."""
-        self.values = self.at(time_ms) + 1.0
+        fade(self.values, float(time_ms - self.time_ms))
+        self.values += 1.0
         self.time_ms = time_ms
         self.appeals += 1
+
+
+@compiled
+def fade(values: Floats, elapsed_ms: float) -> None:
+    """Let stocks fade for so long, in place."""
+    for i in range(values.shape[0]):
+        values[i] *= 2.0 ** (elapsed_ms * _DECAY_PER_MS[i])

@@ -128,8 +128,9 @@ class Surge:
         """
         pairs, density = self._required(slots, completion_density)
         responses = int(pairs[:, 1].sum())
-        if responses < self.responses_min or not self._is_due(kind):
+        if self.passes_over(kind, responses):
             return None
+        self._kinds[kind].met += 1
         fit = self._fit(pairs[:, 0], pairs[:, 1].astype(float), density)
         known = self._kinds[kind]
         weight = min(1.0, APPEAL_RESPONSES_MAX / responses)
@@ -137,6 +138,23 @@ class Surge:
         if responses < self.appeal_responses_min:
             return None
         return (1.0 + SHORTFALL) * float(_chances(fit).sum(axis=0) @ RATIOS)
+
+    def passes_over(self, kind: str, responses: int) -> bool:
+        """Return whether an appeal that has reached the horizon need not be learned; it is counted.
+
+        Learned are a kind's first ones, and then every so many.
+        """
+        if responses < self.responses_min:
+            return True
+        known = self._kinds.get(kind)
+        if known is None:
+            if len(self._kinds) >= self.kinds_max:
+                return True
+            known = self._kinds[kind] = _Kind(0, np.zeros((len(KERNELS), len(RATIOS))))
+        if known.met < ALWAYS_APPEALS or (known.met + 1) % self.every == 0:
+            return False
+        known.met += 1
+        return True
 
     def ratio(self, kind: str) -> tuple[float, float, float] | None:
         """Return a kind's branching ratio with its 90 % interval, or None if nothing is known."""
@@ -186,16 +204,6 @@ class Surge:
         if density.shape != (self.grid.bins,) or not 0.0 < density.sum() < np.inf:
             raise ValueError(f"density: expected {self.grid.bins} shares >= 0, got {density}")
         return pairs, density
-
-    def _is_due(self, kind: str) -> bool:
-        """Whether to look at this appeal: at a kind's first ones, and then at every so many."""
-        known = self._kinds.get(kind)
-        if known is None:
-            if len(self._kinds) >= self.kinds_max:
-                return False
-            known = self._kinds[kind] = _Kind(0, np.zeros((len(KERNELS), len(RATIOS))))
-        known.met += 1
-        return known.met <= ALWAYS_APPEALS or known.met % self.every == 0
 
     def _fit(self, seen: NDArray[np.int64], counts: Floats, density: Floats) -> Floats:
         """Return the log likelihood of an appeal, shape (kernels, ratios), but for a constant."""

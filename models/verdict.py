@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from models.kernels import compiled
 from models.plan import AskAgain
 
 __all__ = ["CANNOT_TELL", "Ruling", "Standing", "Thresholds", "repeats_needed", "rule"]
@@ -352,12 +353,20 @@ def repeats_needed(
     noise = 1.0 / first_responses + 1.0 / dispersion
     kept = 2.0 ** (-gap_days / half_life_days)
     goal = 2.0 * noise * (math.log(evidence_min) + 0.5) / wear**2
+    repeats = _repeats_until(goal, kept, noise, baseline_sd**2, repeats_max)
+    return repeats if repeats <= repeats_max else None
+
+
+@compiled
+def _repeats_until(
+    goal: float, kept: float, noise: float, baseline_variance: float, repeats_max: int
+) -> int:
     stock = total = squares = 0.0
     for repeats in range(1, repeats_max + 1):
         stock = (stock + 1.0) * kept
         total += stock
         squares += stock**2
-        shared = baseline_sd**2 / (noise + (repeats + 1) * baseline_sd**2)
+        shared = baseline_variance / (noise + (repeats + 1) * baseline_variance)
         if squares - total**2 * shared >= goal:
             return repeats
-    return None
+    return repeats_max + 1

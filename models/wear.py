@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import LOG_HALF_LIVES, STOCK_KEYS
+from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal
 from models.layout import STEPS
 from models.retention import PooledRetention
 from models.rows import SHARE_MAX, SHARE_MIN
@@ -35,7 +35,7 @@ class Wear(NamedTuple):
         return costs
 
 
-def wear_of(model: PooledRetention, x: Mapping[Any, Any]) -> Wear:
+def wear_of(model: PooledRetention, x: Mapping[Any, Any] | Appeal) -> Wear:
     """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
     layout, appeal = model.layout, model.read(x)
     mean = layout.coefficients.mean

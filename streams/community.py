@@ -153,12 +153,13 @@ class Community:
             self._cut_previous(appeal)
         self.asks[appeal.appeal_id] = ask
         x = ask.features(1.0)
-        forecast = self.model.forecast_one(x)
+        seen = self.model.read(x)
+        forecast = self.model.forecast_one(seen)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
-        self.series.open(x, appeal, ask.kind_repeat, forecast)
+        self.series.open(x, seen, appeal, ask.kind_repeat, forecast)
 
     def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
-        stocks = np.concatenate((felt.own, felt.kind, felt.crowd)).astype("<f8").tobytes()
+        stocks = felt.stocks.astype("<f8", copy=False).tobytes()
         reciprocity = self.reciprocity.of(appeal.appealer, appeal.time_ms)
         return Ask(appeal, stocks, felt.repeat, felt.kind_repeat, reciprocity)
 
@@ -214,18 +215,19 @@ class Community:
         x = ask.features(share)
         if self.before_learning is not None:
             self.before_learning(self, ask, x)
-        forecast = self.model.forecast_one(x)
-        log_score = self.model.log_score_one(x, ask.responses)
-        self.series.learn(x, ask.appeal, ask.responses, forecast, now_ms)
+        seen = self.model.read(x)
+        forecast = self.model.forecast_one(seen)
+        log_score = self.model.log_score_one(seen, ask.responses)
+        self.series.learn(x, seen, ask.appeal, ask.responses, forecast, now_ms)
         self.fit.learn(x, ask.responses, forecast, log_score, now_ms)
-        self.model.learn_one(x, ask.responses)
+        self.model.learn_one(seen, ask.responses)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
         del self.asks[ask.appeal.appeal_id]
         forecast = self.model.forecast_one(ask.features(1.0))
         self._say_estimate(ask, "final", message.time_ms, forecast)
         kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
-        if message.responses >= self.surge.responses_min:
+        if not self.surge.passes_over(kind, message.responses):
             self.surge.learn_one(kind, message.slots, self.completion.density(kind, time_ms))
         repeat, value = ask.kind_repeat, message.value_micros
         self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value, forecast)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.stock import Stock
+from models.stock import HALF_LIVES_DAYS, Stock
 from streams.events import Appeal
 from streams.recent import Recent
 
@@ -20,11 +20,11 @@ Key = tuple[str, ...]
 class Felt(NamedTuple):
     """What is felt of earlier appeals when one is put: stocks by half-life, and how many appeals
     there were.
+
+    stocks : shape (3, half-lives): own, kind, crowd.
     """
 
-    own: NDArray[np.float64]
-    kind: NDArray[np.float64]
-    crowd: NDArray[np.float64]
+    stocks: NDArray[np.float64]
     repeat: int
     kind_repeat: int
 
@@ -89,14 +89,19 @@ class Exposure:
         kind = self._axes["kind"].get((appeal.appealer, appeal.kind, appeal.audience))
         series = self._axes["series"].get((appeal.appealer, appeal.kind))
         crowd = self._axes["crowd"].get((appeal.kind,))
-        time_ms = appeal.time_ms
-        return Felt(
-            _NONE if own is None else own.at(time_ms),
-            _NONE if kind is None else kind.at(time_ms),
-            _others(crowd, series, time_ms),
-            1 if own is None else own.appeals + 1,
-            1 if kind is None else kind.appeals + 1,
-        )
+        stocks, time_ms = np.zeros((3, len(HALF_LIVES_DAYS))), appeal.time_ms
+        if own is not None:
+            stocks[0] = own.at(time_ms)
+        if kind is not None:
+            stocks[1] = kind.at(time_ms)
+        if crowd is not None and (series is None or series.appeals < crowd.appeals):
+            stocks[2] = crowd.at(time_ms)
+            if series is not None:
+                stocks[2] -= series.at(time_ms)
+                # The difference of sums that are all but equal is only nearly zero.
+                np.maximum(stocks[2], 0.0, out=stocks[2])
+        repeat = 1 if own is None else own.appeals + 1
+        return Felt(stocks, repeat, 1 if kind is None else kind.appeals + 1)
 
     def forgotten(self) -> dict[str, int]:
         """Return how many stocks were forgotten, by axis."""
@@ -117,10 +122,6 @@ class Exposure:
         return ExposureState(**axes, unfelt=list(self._unfelt), forgotten=self.forgotten())
 
 
-_NONE = Stock().values
-_NONE.flags.writeable = False
-
-
 def _keys(appeal: Appeal) -> tuple[tuple[str, Key], ...]:
     return (
         ("own", (appeal.appealer, appeal.audience)),
@@ -128,16 +129,6 @@ def _keys(appeal: Appeal) -> tuple[tuple[str, Key], ...]:
         ("series", (appeal.appealer, appeal.kind)),
         ("crowd", (appeal.kind,)),
     )
-
-
-def _others(crowd: Stock | None, series: Stock | None, time_ms: int) -> NDArray[np.float64]:
-    """Everybody's stock of a kind less one's own; clipped, for the difference of equal sums is only
-    nearly zero.
-    """
-    if crowd is None or (series is not None and series.appeals == crowd.appeals):
-        return _NONE
-    everybody = crowd.at(time_ms)
-    return everybody if series is None else np.maximum(everybody - series.at(time_ms), 0.0)
 
 
 def _kept(key: Key, stock: Stock) -> StockState:

@@ -30,7 +30,7 @@ class FitState(msgspec.Struct):
 class Fit:
     """Sums of predictive log scores, the share of counts inside their 90 % interval, and a watch.
 
-    What is learned here decides nothing, so it can wait: appeals are scored a batch at a time, which
+    What is learned here decides nothing, so it can wait: appeals are scored in batches, which
     keeps the challengers' code and data in the processor's cache and takes a third of the time.
 
     Parameters

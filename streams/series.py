@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from models.design import Appeal as Seen
 from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence
 from models.forecast import Features, Forecast
 from models.multiplicity import LiveEvidence
@@ -92,13 +93,17 @@ class SeriesBook:
         self._week = state.week
         self.forgotten = state.forgotten
 
-    def open(self, x: Features, appeal: Appeal, repeat: int, forecast: Forecast) -> None:
-        """Take note that an appeal was put, of which `forecast` was said."""
+    def open(
+        self, x: Features, seen: Seen, appeal: Appeal, repeat: int, forecast: Forecast
+    ) -> None:
+        """Take note that an appeal was put, of which `forecast` was said; `seen` is how the model
+        reads its features `x`.
+        """
         key = f"{appeal.appealer}\x1f{appeal.kind}"
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        asked = Asked(x, appeal.time_ms, forecast, appeal.time_ms)
+        asked = Asked(x, seen, appeal.time_ms, forecast, appeal.time_ms)
         stock = float(x["kind_stock"][HALF_LIFE_NODES[1]])
         self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
         series.ask(appeal, repeat, forecast)
@@ -108,14 +113,20 @@ class SeriesBook:
         self._rule(key, series, asked, here)
 
     def learn(
-        self, x: Features, appeal: Appeal, responses: int, forecast: Forecast, now_ms: int
+        self,
+        x: Features,
+        seen: Seen,
+        appeal: Appeal,
+        responses: int,
+        forecast: Forecast,
+        now_ms: int,
     ) -> None:
         """Let responses speak for or against their series, before the model learns them."""
         key = f"{appeal.appealer}\x1f{appeal.kind}"
         series, evidence = self._series.get(key), self._evidence.get(key)
         if series is None or evidence is None:
             return
-        log_mean, _, sd = self._model.first_appeal_expectation(x)
+        log_mean, _, sd = self._model.first_appeal_expectation(seen)
         level_sd = self._model.level_sd
         stocks = x["kind_stock"][HALF_LIFE_NODES]
         evidence.learn_one(
@@ -131,7 +142,7 @@ class SeriesBook:
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
         if evidence.increments is not None and self._confirm(key, series, evidence):
-            asked = Asked(x, appeal.time_ms, forecast, now_ms)
+            asked = Asked(x, seen, appeal.time_ms, forecast, now_ms)
             self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
 
     def close(self, appeal: Appeal, responses: int, exits: int, value_micros: int) -> None:

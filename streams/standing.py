@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from scipy.special import gammaincinv
 
+from models.design import Appeal as Seen
 from models.forecast import Features, Forecast
 from models.plan import AskAgain, rest_needed
 from models.retention import PooledRetention
@@ -36,9 +37,12 @@ NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
 
 class Asked(NamedTuple):
-    """An appeal of a series: its features and time, what was said of it, and when we speak."""
+    """An appeal of a series: its features, as they are and as the model reads them now; its time,
+    what was said of it, and when we speak.
+    """
 
     x: Features
+    seen: Seen
     time_ms: int
     forecast: Forecast
     now_ms: int
@@ -183,8 +187,8 @@ def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[flo
     mean, sd = log(forecast.retention), forecast.log_retention_sd
     if series.repeats:
         return mean, sd, forecast.low
-    x = asked.x
-    second = Features(**{**x, "own": x["own"] + 1.0, "kind_stock": x["kind_stock"] + 1.0})
+    own, kind, crowd = asked.seen.stocks
+    second = asked.seen._replace(stocks=(own + 1.0, kind + 1.0, crowd))
     return mean, sd, min(forecast.low, model.forecast_one(second).low)
 
 
@@ -197,7 +201,7 @@ def in_words(
     state: str,
 ) -> Standing:
     """Add what the reason, the action and the date say of a series that is to be called `state`."""
-    wear = wear_of(model, asked.x)
+    wear = wear_of(model, asked.seen)
     own, kind, crowd = wear.costs()
     own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
     by_kind = kind < own
@@ -234,7 +238,7 @@ def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
         span_ms = series.times_ms[-1] - series.times_ms[0]
         gap_days = max(span_ms / (len(series.times_ms) - 1) / DAY_MS, 1.0 / 24.0)
     in_all = repeats_needed(
-        first_responses=max(exp(model.first_appeal_expectation(asked.x)[0]), 1e-6),
+        first_responses=max(exp(model.first_appeal_expectation(asked.seen)[0]), 1e-6),
         dispersion=model.size,
         baseline_sd=model.level_sd,
         gap_days=gap_days,
