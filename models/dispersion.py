@@ -4,6 +4,7 @@ units differ.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class GridPosterior:
         self.weights: Floats = weights / weights.sum()
         self.mean = float(self.weights @ self.values)
         self.inverse_mean = float(self.weights @ (1.0 / self.values))
+        self._cumulated: list[float] = np.cumsum(self.weights).tolist()
 
     def learn(self, log_likelihood: Floats, observations: int = 1) -> None:
         """Learn from the log likelihood of so many observations together, shape of the grid."""
@@ -51,7 +53,7 @@ class GridPosterior:
         """Return the smallest value of the grid with at least a share `p` of the weight at or below
         it.
         """
-        index = int(np.searchsorted(np.cumsum(self.weights), p - 1e-12))
+        index = bisect_left(self._cumulated, p - 1e-12)
         return float(self.values[min(index, len(self.values) - 1)])
 
     def state(self) -> dict[str, Any]:

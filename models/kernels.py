@@ -7,14 +7,14 @@ that sums are added up in the order written, on every machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import exp, log, log1p, sqrt
+from math import exp, lgamma, log, log1p, sqrt
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["exact_interval", "foresee", "learn", "tilted"]
+__all__ = ["compiled", "exact_interval", "foresee", "learn", "log_probability", "tilted"]
 
 Floats = NDArray[np.float64]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -295,6 +295,16 @@ def tilted(
         first += weights[k] * away
         second += weights[k] * away * away
     return mode + first, second - first * first
+
+
+@compiled
+def log_probability(y: float, mean: float, variance: float, size: float) -> float:
+    """Return log P(y) of one count: see gaussian.log_probability."""
+    log_mean, log_size = mean + variance / 2.0, log(size)
+    highest = max(log_size, log_mean)
+    log_total = highest + log1p(exp(-abs(log_size - log_mean)))
+    choices = lgamma(y + size) - lgamma(size) - lgamma(y + 1.0)
+    return choices + size * log_size + y * log_mean - (y + size) * log_total
 
 
 @compiled

@@ -5,12 +5,16 @@ from __future__ import annotations
 from math import erfc, exp, log, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.forecast import Forecast
 from models.gaussian import NORMAL_95, NORMAL_99, count_interval, matched_size, tilted_nodes
 from models.joint import Belief
+from models.kernels import compiled
 
 __all__ = ["outlook", "outlook_given"]
+
+Floats = NDArray[np.float64]
 
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
 # not a random sample).
@@ -37,39 +41,58 @@ def outlook_given(belief: Belief, size: float, responses: float, completion: flo
     so far) afterwards, and so the rest of the responses is negative binomial again.
     """
     so_far_eta, variance = belief.eta + log(completion), belief.eta_variance
-    nodes, weights = np.array(tilted_nodes(responses, so_far_eta, variance, size))
-    tilted = float(weights @ nodes)
-    spread = float(weights @ (nodes - tilted) ** 2)
+    nodes, weights = tilted_nodes(responses, so_far_eta, variance, size)
+    tilted, spread, rest, second = _rest(nodes, weights, size, responses, 1.0 / completion - 1.0)
     gain = belief.covariance / variance
     after = belief._replace(
         retention=belief.retention + gain * (tilted - so_far_eta),
         retention_variance=belief.retention_variance - gain * gain * (variance - spread),
     )
-    so_far = np.exp(nodes)
-    rate = so_far * ((size + responses) / (size + so_far)) * (1.0 / completion - 1.0)
-    rest = float(weights @ rate)
-    second = float(weights @ (rate * rate)) * (1.0 + 1.0 / (size + responses))
     if rest <= 0.0:
         return _said(after, responses, responses, responses)
     low, high = count_interval(rest, rest * rest / max(second - rest * rest, 1e-12 * rest * rest))
     return _said(after, responses + rest, responses + low, responses + high)
 
 
+@compiled
+def _rest(
+    nodes: Floats, weights: Floats, size: float, responses: float, to_come: float
+) -> tuple[float, float, float, float]:
+    """Return mean and variance of the log mean over its nodes, and the first two moments of the
+    rate of the responses to come, `to_come` times those that could arrive so far.
+    """
+    tilted = spread = rest = second = 0.0
+    for i in range(nodes.shape[0]):
+        tilted += weights[i] * nodes[i]
+    for i in range(nodes.shape[0]):
+        so_far = exp(nodes[i])
+        rate = so_far * ((size + responses) / (size + so_far)) * to_come
+        spread += weights[i] * (nodes[i] - tilted) ** 2
+        rest += weights[i] * rate
+        second += weights[i] * rate * rate
+    return tilted, spread, rest, second * (1.0 + 1.0 / (size + responses))
+
+
 def _said(belief: Belief, mean: float, mean_low: float, mean_high: float) -> Forecast:
     """Return the forecast: the median of retention, its 90 % interval, and the count's."""
-    centre, immune = belief.retention, belief.immune
-    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
-    sd = sqrt(max(belief.retention_variance, 0.0) + floor)
-    low, middle, high = centre - NORMAL_95 * sd, centre, centre + NORMAL_95 * sd
-    if immune > IMMUNE_MIN:
-        low, middle, high, highest = (
-            _quantile(p, centre, sd, immune) for p in (0.05, 0.5, 0.95, 0.99)
-        )
-        # So wide that the upper limits taken from it hold, immunity included.
-        sd = max((high - middle) / NORMAL_95, (highest - middle) / NORMAL_99)
+    low, middle, high, sd = _interval(belief.retention, belief.retention_variance, belief.immune)
     return Forecast(exp(middle), exp(low), exp(high), mean, mean_low, mean_high, sd)
 
 
+@compiled
+def _interval(centre: float, variance: float, immune: float) -> tuple[float, float, float, float]:
+    """Return the 5 %, 50 % and 95 % quantiles of log retention, and an sd to take limits from."""
+    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
+    sd = sqrt(max(variance, 0.0) + floor)
+    if immune <= IMMUNE_MIN:
+        return centre - NORMAL_95 * sd, centre, centre + NORMAL_95 * sd, sd
+    low, middle = _quantile(0.05, centre, sd, immune), _quantile(0.5, centre, sd, immune)
+    high, highest = _quantile(0.95, centre, sd, immune), _quantile(0.99, centre, sd, immune)
+    # So wide that the upper limits taken from it hold, immunity included.
+    return low, middle, high, max((high - middle) / NORMAL_95, (highest - middle) / NORMAL_99)
+
+
+@compiled
 def _quantile(p: float, mean: float, sd: float, immune: float) -> float:
     """Return a quantile of N(mean, sd^2), or of N(0, FLOOR_ABSOLUTE^2) with chance `immune`.
 
@@ -80,12 +103,10 @@ def _quantile(p: float, mean: float, sd: float, immune: float) -> float:
     high = max(mean + REACH_SDS * sd, REACH_SDS * FLOOR_ABSOLUTE)
     while high - low > ACCURACY:
         middle = 0.5 * (low + high)
-        below = (1.0 - immune) * _normal(middle, mean, sd)
-        below += immune * _normal(middle, 0.0, FLOOR_ABSOLUTE)
-        low, high = (middle, high) if below < p else (low, middle)
+        below = (1.0 - immune) * 0.5 * erfc((mean - middle) / (sd * SQRT_2))
+        below += immune * 0.5 * erfc(-middle / (FLOOR_ABSOLUTE * SQRT_2))
+        if below < p:
+            low = middle
+        else:
+            high = middle
     return 0.5 * (low + high)
-
-
-def _normal(value: float, mean: float, sd: float) -> float:
-    """Return the distribution function of N(mean, sd^2)."""
-    return 0.5 * erfc((mean - value) / (sd * SQRT_2))

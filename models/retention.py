@@ -28,7 +28,7 @@ from models import kernels
 from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
-from models.gaussian import NORMAL_95, log_probability, matched_size, tilt
+from models.gaussian import NORMAL_95, matched_size, tilt
 from models.joint import Belief, Joint, linearise
 from models.layout import Layout
 from models.level import Level
@@ -133,7 +133,7 @@ class PooledRetention(base.Regressor):
         """Return the log of the predictive probability of `y` responses (natural log)."""
         belief = self._believe(x)
         size = matched_size(belief.eta_variance, self.size)
-        return float(log_probability(y, belief.eta, belief.eta_variance, size))
+        return kernels.log_probability(float(y), belief.eta, belief.eta_variance, size)
 
     # What the learner asks for besides.
 

@@ -7,8 +7,9 @@ time, then what happened, then community and id.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
-from heapq import heappop, heappush
+from operator import itemgetter
 
 import msgspec
 
@@ -81,9 +82,7 @@ class Learner:
             for name, kept in state.communities.items()
         }
         self.before_learning: Callable[[Community, Ask, Features], None] | None = None
-        self._queue: list[tuple[int, int, str, str, Opened | Checkpoint]] = []
-        for message in state.waiting:
-            self._push(message)
+        self._queue: list[Entry] = [_entry(message) for message in state.waiting]
 
     def receive(self, envelope: Envelope) -> None:
         """Take an envelope and learn from all that is complete by now."""
@@ -94,40 +93,50 @@ class Learner:
         new = envelope.messages[known:]
         partition.next_sequence += len(new)
         partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        for message in new:
-            self._push(message)
+        self._queue += map(_entry, new)
         self._work_off()
 
     def watermark_ms(self) -> int:
         """Return the time before which everything has been learned."""
         return min(partition.watermark_ms for partition in self.partitions.values())
 
-    def _push(self, message: Opened | Checkpoint) -> None:
-        of = message.appeal if isinstance(message, Opened) else message
-        what = _OPENED if isinstance(message, Opened) else _CHECKED
-        heappush(self._queue, (message.time_ms, what, of.community, of.appeal_id, message))
-
     def _work_off(self) -> None:
-        watermark_ms = self.watermark_ms()
-        queue = self._queue
-        while queue and queue[0][0] < watermark_ms:
-            _, _, name, _, message = heappop(queue)
-            community = self.communities.get(name)
-            if community is None:
-                community = Community(name, self.settings, self.facts)
-                community.before_learning = self.before_learning
-                self.communities[name] = community
-            community.apply(message)
+        """Apply what is complete, in order. Collectors speak nearly in order, so sorting what
+        has come is no more than a merge.
+        """
+        self._queue.sort(key=_order)
+        complete = bisect_left(self._queue, self.watermark_ms(), key=_time)
+        for _, _, name, _, message in self._queue[:complete]:
+            self._learn(name, message)
+        del self._queue[:complete]
+
+    def _learn(self, name: str, message: Opened | Checkpoint) -> None:
+        community = self.communities.get(name)
+        if community is None:
+            community = Community(name, self.settings, self.facts)
+            community.before_learning = self.before_learning
+            self.communities[name] = community
+        community.apply(message)
 
     def state(self) -> LearnerState:
         """Return everything known, as plain data that shares nothing with this learner's future."""
         return LearnerState(
             partitions=self.partitions,
-            waiting=[entry[-1] for entry in sorted(self._queue, key=lambda entry: entry[:4])],
+            waiting=[entry[-1] for entry in sorted(self._queue, key=_order)],
             communities={name: one.state() for name, one in self.communities.items()},
             redelivered=self.redelivered,
         )
 
 
+Entry = tuple[int, int, str, str, Opened | Checkpoint]
+_order, _time = itemgetter(0, 1, 2, 3), itemgetter(0)
+
 # At one moment, what has come of earlier appeals is known before new ones are judged.
 _CHECKED, _OPENED = range(2)
+
+
+def _entry(message: Opened | Checkpoint) -> Entry:
+    if isinstance(message, Opened):
+        appeal = message.appeal
+        return message.time_ms, _OPENED, appeal.community, appeal.appeal_id, message
+    return message.time_ms, _CHECKED, message.community, message.appeal_id, message
