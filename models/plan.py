@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.kernels import compiled
+
 __all__ = ["AskAgain", "Cadence", "Plan", "ask_again", "plan_cadence", "rest_needed"]
 
 Floats = NDArray[np.float64]
@@ -125,10 +127,10 @@ def ask_again(
 
 
 def rest_needed(
-    strains: Sequence[float],
-    half_lives_days: Sequence[float],
+    strains: ArrayLike,
+    half_lives_days: ArrayLike,
     log_strain_sd: float,
-    log_half_life_sds: Sequence[float],
+    log_half_life_sds: ArrayLike,
     target: float = 0.85,
     days_max: float = 730.0,
 ) -> AskAgain | None:
@@ -156,23 +158,38 @@ def rest_needed(
     >>> round(again.days, 1), round(again.low), round(again.high)
     (34.0, 27, 42)
     """
-    allowed = -math.log(target)
-    felt = [max(strain, 0.0) for strain in strains]
-    if sum(felt) <= allowed:
-        return AskAgain(0.0, 0.0, 0.0)
-    rates = [math.log(2.0) / half_life for half_life in half_lives_days]
-    days = 0.0
-    for _ in range(_NEWTON_STEPS):
-        left = [s * math.exp(-k * days) for s, k in zip(felt, rates, strict=True)]
-        fading = [k * one for k, one in zip(rates, left, strict=True)]
-        total, fall = sum(left), sum(fading)
-        days += math.log(total / allowed) * total / fall
+    strains, half_lives, sds = (
+        np.asarray(each, dtype=np.float64) for each in (strains, half_lives_days, log_half_life_sds)
+    )
+    days, sd = _rest(strains, half_lives, sds, -math.log(target), log_strain_sd)
     if days > days_max:
         return None
-    turns = [days * f / fall * sd for f, sd in zip(fading, log_half_life_sds, strict=True)]
-    sd = math.hypot(allowed / fall * log_strain_sd, *turns)
     reach = _NORMAL_95 * sd
     return AskAgain(days, max(days - reach, 0.0), min(days + reach, days_max))
+
+
+@compiled
+def _rest(
+    strains: Floats,
+    half_lives_days: Floats,
+    log_half_life_sds: Floats,
+    allowed: float,
+    log_strain_sd: float,
+) -> tuple[float, float]:
+    """Return the rest in days until no more than `allowed` is left of the strains, and its sd."""
+    strains, rates = np.maximum(strains, 0.0), math.log(2.0) / half_lives_days
+    if strains.sum() <= allowed:
+        return 0.0, 0.0
+    days, fading = 0.0, rates
+    for _ in range(_NEWTON_STEPS):
+        left = strains * np.exp(-rates * days)
+        fading, total = rates * left, left.sum()
+        days += math.log(total / allowed) * total / fading.sum()
+    fall = fading.sum()
+    variance = (allowed / fall * log_strain_sd) ** 2
+    for i in range(fading.shape[0]):
+        variance += (days * fading[i] / fall * log_half_life_sds[i]) ** 2
+    return days, math.sqrt(variance)
 
 
 def plan_cadence(

@@ -199,12 +199,11 @@ class PooledRetention(base.Regressor):
         _, group, places, values = self.layout.found(appeal)
         return share * moderation(mean, group, places, values), sqrt(effects.covariance[unit, 1, 1])
 
-    def log_half_life_sds(self) -> list[float]:
-        """Return the sd of the log half-life of each axis."""
+    def log_half_life_sds(self) -> Floats:
+        """Return the sd of the log half-life of each axis, shape (3,)."""
         at = self.layout.half_life
         variances = np.diagonal(self._coefficients.covariance)[at : at + 3]
-        sds: list[float] = np.sqrt(np.maximum(variances, 0.0)).tolist()
-        return sds
+        return np.sqrt(np.maximum(variances, 0.0))
 
     @property
     def size(self) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.kernels import ETA, RETENTION, compiled, foresee
 from models.layout import STEPS
 
-__all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of"]
+__all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of", "wear_rates"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -96,6 +96,21 @@ def fill_steps(
         added += mean[at + i] * share
     row[places[HALF_LIFE] + 1] += factor * turn * rise
     return added
+
+
+@compiled
+def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Floats:
+    """Return the wear-out per unit of stock on each axis, shape (3,); what the steps of the kind
+    axis add is spread over the stock felt now.
+    """
+    rates = mean[places[WEAR] : places[WEAR] + 3].copy()
+    if kind >= 0:
+        rates += mean[kind + 1 : kind + 4]
+    if kind_stock > 0.0:
+        for i in range(_STEPS.shape[0]):
+            if _STEPS[i] <= kind_stock:
+                rates[1] += mean[places[STEP] + i] / kind_stock
+    return rates
 
 
 @compiled

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal
 from models.layout import STEPS
 from models.retention import PooledRetention
-from models.rows import SHARE_MAX, SHARE_MIN
+from models.rows import SHARE_MAX, SHARE_MIN, wear_rates
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
 
@@ -38,11 +38,10 @@ class Wear(NamedTuple):
 def wear_of(model: PooledRetention, x: Mapping[Any, Any] | Appeal) -> Wear:
     """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
     layout, appeal = model.layout, model.read(x)
-    mean = layout.coefficients.mean
-    stocks = appeal.stocks
     strength, _ = model.wear_strength(appeal)
-    rates = strength * (_rates(model, appeal.kind, mean) + _steps(model, stocks[1]))
-    return Wear(np.array(stocks), rates, np.exp(layout.log_half_lives))
+    kind, _, _, _ = layout.found(appeal)
+    rates = wear_rates(layout.coefficients.mean, layout.places, kind, appeal.stocks[1])
+    return Wear(np.array(appeal.stocks), strength * rates, np.exp(layout.log_half_lives))
 
 
 def draw_wear(
@@ -85,9 +84,3 @@ def _rate_entries(model: PooledRetention, kind: str) -> list[int]:
     at = layout.find("kind", kind)
     common = list(range(layout.wear, layout.wear + 3))
     return common if at is None else [*common, at + 1, at + 2, at + 3]
-
-
-def _rates(model: PooledRetention, kind: str, mean: Floats) -> Floats:
-    entries = _rate_entries(model, kind)
-    rates = mean[entries[:3]].copy()
-    return rates + mean[entries[3:]] if len(entries) > 3 else rates

@@ -251,8 +251,8 @@ def _ask_again(model: PooledRetention, wear: Wear, forecast: Forecast) -> AskAga
     strains = wear.rates * (wear.stocks + _THIS_APPEAL)
     cost = abs(log(forecast.retention))
     return rest_needed(
-        strains.tolist(),
-        wear.half_lives_days.tolist(),
+        strains,
+        wear.half_lives_days,
         min(forecast.log_retention_sd / max(cost, 1e-6), LOG_STRAIN_SD_MAX),
         model.log_half_life_sds(),
     )
