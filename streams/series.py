@@ -28,6 +28,9 @@ WEEK_MS = 7 * DAY_MS
 # A series that nobody has continued for half a year is not among those to choose from.
 LIVE_MS = 182 * DAY_MS
 RESTED_STOCK = 0.125  # three half-lives
+# Most series end after an appeal or two, which can show nothing: those to choose from are the ones
+# with so many. How many there were does not depend on the evidence, so the choice is as valid.
+CHOICE_APPEALS_MIN = 5
 DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
@@ -183,13 +186,16 @@ class SeriesBook:
                 self._rising.remove(key)
 
     def _confirm(self, key: str, series: Series, evidence: SeriesEvidence) -> bool:
-        """Weigh the evidence among all live series. Returns whether anything was confirmed by it.
+        """Weigh the evidence among all live series that have shown something by now. Returns
+        whether anything was confirmed by it.
 
         What is confirmed stays so until a rest: its e-value then stays in the choice as it was.
         """
         before = series.worn, series.rising
         least = log(self._settings.evidence_min)
         series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
+        if evidence.appeals < CHOICE_APPEALS_MIN:
+            return False
         if not series.worn:
             self._worn.update(key, evidence.log_e_worn)
             series.worn = evidence.log_e_worn >= least and self._worn.selected(key)
