@@ -216,7 +216,10 @@ class Community:
             self.before_learning(self, ask, x)
         forecast = self.model.forecast_one(x)
         log_score = self.model.log_score_one(x, ask.responses)
-        self.series.learn(x, ask.appeal, ask.responses, forecast, now_ms)
+        latest = self.series.learn(x, ask.appeal, ask.responses, forecast)
+        if latest is not None:
+            latest_x = self.asks.get(latest.appeal_id, ask).features(1.0)
+            self.series.judge(latest_x, latest, self.model.forecast_one(latest_x), now_ms)
         self.fit.learn(x, ask.responses, forecast, log_score, now_ms)
         self.model.learn_one(x, ask.responses)
 

@@ -110,13 +110,19 @@ class SeriesBook:
         self._rule(key, series, asked, here)
 
     def learn(
-        self, x: Features, appeal: Appeal, responses: int, forecast: Forecast, now_ms: int
-    ) -> None:
-        """Let responses speak for or against their series, before the model learns them."""
+        self, x: Features, appeal: Appeal, responses: int, forecast: Forecast
+    ) -> Appeal | None:
+        """Let responses speak for or against their series, before the model learns them.
+
+        Returns
+        -------
+        The series' latest appeal if something has been confirmed, so that the series is to be
+        judged anew: as it stands there, not as it stood when the appeal was put that told it.
+        """
         key = f"{appeal.appealer}\x1f{appeal.kind}"
         series, evidence = self._series.get(key), self._evidence.get(key)
         if series is None or evidence is None:
-            return
+            return None
         log_mean, _, sd = self._model.first_appeal_expectation(x)
         level_sd = self._model.level_sd
         stocks = x["kind_stock"][HALF_LIFE_NODES]
@@ -132,9 +138,15 @@ class SeriesBook:
             log_retention=log(forecast.retention),
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
-        if evidence.increments is not None and self._confirm(key, series, evidence):
-            asked = Asked(x, appeal.time_ms, forecast, now_ms)
-            self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
+        if evidence.increments is None or not self._confirm(key, series, evidence):
+            return None
+        return series.latest
+
+    def judge(self, x: Features, appeal: Appeal, forecast: Forecast, now_ms: int) -> None:
+        """Judge the series of `appeal`, its latest, of which `forecast` is said now."""
+        key = f"{appeal.appealer}\x1f{appeal.kind}"
+        asked = Asked(x, appeal.time_ms, forecast, now_ms)
+        self._rule(key, self._series[key], asked, f"{key}\x1f{appeal.audience}")
 
     def close(self, appeal: Appeal, responses: int, exits: int, value_micros: int) -> None:
         """Take note of what an appeal brought in the end: its value, or a unit a response."""
