@@ -43,14 +43,14 @@ def _family(
 ) -> tuple[list[tuple[float, int]], Floats]:
     """Return the rows of one side, as coefficient and part, and their log prior weights.
 
-    Half of the prior goes to the slopes, the shape of wear-out, three tenths to the steps, and a
-    fifth to the forecast, which costs the others a quarter of a nat and is worth more than one if
-    it is right.
+    Half of the prior goes to the forecast, which knows how others wear out: that costs the others
+    .7 nats where it is wrong, and is worth two or three where it is right. Of the rest the slopes,
+    the shape of wear-out, have three fifths, the steps two.
     """
     sloping = [(slope, part) for slope in slopes for part in _STOCKS]
     stepping = [(step, part) for step in steps for part in starts]
     sizes = (len(sloping), len(stepping), 1)
-    weights = np.repeat(np.array((0.5, 0.3, 0.2)) / sizes, sizes)
+    weights = np.repeat(np.array((0.3, 0.2, 0.5)) / sizes, sizes)
     return [*sloping, *stepping, (1.0, forecast)], np.log(weights)
 
 

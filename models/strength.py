@@ -8,7 +8,7 @@ odds of the two, follow from it exactly (Dickey 1971: see models.jumps).
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +22,12 @@ Floats = NDArray[np.float64]
 IMMUNE = -1.0  # u of a unit that never wears out
 SDS: list[float] = [0.05 * 1.35**i for i in range(10)]  # .05 to .74
 SHARES: list[float] = [0.0, 0.04, 0.08, 0.15, 0.25]
-SD_CENTRE, SD_LOG_SD = 0.2, 0.7
-# More often than not nobody is immune. Larger shares than a quarter look like a large sd.
-SHARE_PRIOR = [0.6, 0.1, 0.1, 0.1, 0.1]
+# A community's units are much alike, or they are not, and then some may well be immune: how likely,
+# the centre of the sd and its log sd, and the shares. Were a few immune as likely where nobody
+# differs otherwise, an upper limit of 99 % would take hundreds of repeats to rule that out. Shares
+# larger than a quarter look like a large sd.
+ALIKE = (0.95, 0.06, 0.7, (1.0, 0.0, 0.0, 0.0, 0.0))
+DIFFERENT = (0.05, 0.4, 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
 
 
 class Strength(NamedTuple):
@@ -43,6 +46,12 @@ class Strength(NamedTuple):
         return sqrt(self.share / (1.0 - self.share) + (1.0 - self.share) * self.sd**2)
 
 
+def _prior(weight: float, centre: float, log_sd: float, shares: tuple[float, ...]) -> Floats:
+    """Return the probabilities of sds and shares, shape (10, 5): log-normal, and as given."""
+    of_sd = np.exp(-0.5 * (np.log(np.divide(SDS, centre)) / log_sd) ** 2)
+    return weight * np.outer(of_sd / of_sd.sum(), shares)
+
+
 class StrengthPosterior:
     """A posterior over the sd and the share of immune units, on a grid.
 
@@ -54,11 +63,7 @@ class StrengthPosterior:
     def __init__(self, forgetting: float) -> None:
         self.sds: Floats = np.asarray(SDS)[:, None]
         self.shares: Floats = np.asarray(SHARES)[None, :]
-        log_prior = [
-            log(share) - 0.5 * (log(sd / SD_CENTRE) / SD_LOG_SD) ** 2
-            for sd in SDS
-            for share in SHARE_PRIOR
-        ]
+        log_prior: list[float] = np.log(_prior(*ALIKE) + _prior(*DIFFERENT)).ravel().tolist()
         self._grid = GridPosterior([1.0] * len(log_prior), log_prior, forgetting)
         self._refresh()
 

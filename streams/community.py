@@ -218,9 +218,17 @@ class Community:
         seen = self.model.read(x)
         forecast = self.model.forecast_one(seen)
         log_score = self.model.log_score_one(seen, ask.responses)
-        self.series.learn(x, seen, ask.appeal, ask.responses, forecast, now_ms)
+        latest = self.series.learn(x, seen, ask.appeal, ask.responses, forecast)
+        if latest is not None:
+            self._judge(latest, ask, now_ms)
         self.fit.learn(x, ask.responses, forecast, log_score, now_ms)
         self.model.learn_one(seen, ask.responses)
+
+    def _judge(self, latest: Appeal, ask: Ask, now_ms: int) -> None:
+        """Judge a series as it stands at its latest appeal, having learned something of another."""
+        x = self.asks.get(latest.appeal_id, ask).features(1.0)
+        seen = self.model.read(x)
+        self.series.judge(x, seen, latest, self.model.forecast_one(seen), now_ms)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
         del self.asks[ask.appeal.appeal_id]

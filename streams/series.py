@@ -30,6 +30,9 @@ WEEK_MS = 7 * DAY_MS
 # A series that nobody has continued for half a year is not among those to choose from.
 LIVE_MS = 182 * DAY_MS
 RESTED_STOCK = 0.125  # three half-lives
+# Most series end after an appeal or two, which can show nothing: those to choose from are the ones
+# with so many. How many there were does not depend on the evidence, so the choice is as valid.
+CHOICE_APPEALS_MIN = 5
 DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
@@ -113,19 +116,19 @@ class SeriesBook:
         self._rule(key, series, asked, here)
 
     def learn(
-        self,
-        x: Features,
-        seen: Seen,
-        appeal: Appeal,
-        responses: int,
-        forecast: Forecast,
-        now_ms: int,
-    ) -> None:
-        """Let responses speak for or against their series, before the model learns them."""
+        self, x: Features, seen: Seen, appeal: Appeal, responses: int, forecast: Forecast
+    ) -> Appeal | None:
+        """Let responses speak for or against their series, before the model learns them.
+
+        Returns
+        -------
+        The series' latest appeal if something has been confirmed, so that the series is to be
+        judged anew: as it stands there, not as it stood when the appeal was put that told it.
+        """
         key = f"{appeal.appealer}\x1f{appeal.kind}"
         series, evidence = self._series.get(key), self._evidence.get(key)
         if series is None or evidence is None:
-            return
+            return None
         log_mean, _, sd = self._model.first_appeal_expectation(seen)
         level_sd = self._model.level_sd
         stocks = x["kind_stock"][HALF_LIFE_NODES]
@@ -141,9 +144,17 @@ class SeriesBook:
             log_retention=log(forecast.retention),
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
-        if evidence.increments is not None and self._confirm(key, series, evidence):
-            asked = Asked(x, seen, appeal.time_ms, forecast, now_ms)
-            self._rule(key, series, asked, f"{key}\x1f{appeal.audience}")
+        if evidence.increments is None or not self._confirm(key, series, evidence):
+            return None
+        return series.latest
+
+    def judge(
+        self, x: Features, seen: Seen, appeal: Appeal, forecast: Forecast, now_ms: int
+    ) -> None:
+        """Judge the series of `appeal`, its latest, of which `forecast` is said now."""
+        key = f"{appeal.appealer}\x1f{appeal.kind}"
+        asked = Asked(x, seen, appeal.time_ms, forecast, now_ms)
+        self._rule(key, self._series[key], asked, f"{key}\x1f{appeal.audience}")
 
     def close(self, appeal: Appeal, responses: int, exits: int, value_micros: int) -> None:
         """Take note of what an appeal brought in the end: its value, or a unit a response."""
@@ -195,13 +206,16 @@ class SeriesBook:
                 self._rising.remove(key)
 
     def _confirm(self, key: str, series: Series, evidence: SeriesEvidence) -> bool:
-        """Weigh the evidence among all live series. Returns whether anything was confirmed by it.
+        """Weigh the evidence among all live series that have shown something by now. Returns
+        whether anything was confirmed by it.
 
         What is confirmed stays so until a rest: its e-value then stays in the choice as it was.
         """
         before = series.worn, series.rising
         least = log(self._settings.evidence_min)
         series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
+        if evidence.appeals < CHOICE_APPEALS_MIN:
+            return False
         if not series.worn:
             self._worn.update(key, evidence.log_e_worn)
             series.worn = evidence.log_e_worn >= least and self._worn.selected(key)
