@@ -71,8 +71,8 @@ def cross(rows: Floats, loading: Floats, known: bool, spread: Floats, joint: Flo
 def foresee(
     rows: Floats,
     base: float,
+    retention: float,
     slope: float,
-    share: float,
     mean: Floats,
     covariance: Floats,
     loading: Floats,
@@ -92,7 +92,7 @@ def foresee(
     ----------
     rows : shape (2, n), what log mean (without retention) and log retention owe to the
         coefficients. On return, all they owe, the unit's effects integrated out.
-    base : log exposure. slope, share : see joint.linearise.
+    base : log exposure. retention : log retention. slope : what one more u_wear adds to it.
     mean, covariance, loading, effects, own : of the coefficients, and of the unit's effects:
         what they owe to the coefficients, means, covariance. known : whether loadings are not 0.
     jumps_at, shift, change : see jumps.Jumps.
@@ -103,7 +103,7 @@ def foresee(
     Mean and variance of the log mean, every candidate for a jump being one.
     """
     n = mean.shape[0]
-    eta = base + effects[0] + share * slope
+    eta = base + effects[0] + retention
     for i in range(n):
         eta += rows[0, i] * mean[i]
         if known:
@@ -121,7 +121,7 @@ def foresee(
         joint[p, 3] += by_level
     eta_variance = joint[0, 0]
     joint_mean[0] = eta
-    joint_mean[1] = share * slope
+    joint_mean[1] = retention
     joint_mean[2] = effects[1]
     joint_mean[3] = effects[0]
     m = shift.shape[0]

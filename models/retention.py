@@ -195,7 +195,7 @@ class PooledRetention(base.Regressor):
         """
         effects, mean = self._effects, self._coefficients.mean
         unit = effects.find(appeal.unit)
-        _, _, share = share_of(mean, unit, effects.mean, effects.loading)
+        _, _, share, _ = share_of(mean, unit, effects.mean, effects.loading)
         _, group, places, values = self.layout.found(appeal)
         return share * moderation(mean, group, places, values), sqrt(effects.covariance[unit, 1, 1])
 

@@ -6,7 +6,7 @@ models.retention for the terms, models.joint for what is made of them.
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ __all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of", "we
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit is linearised at
+SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit can have
+SHARE_WIDTH = 0.15  # over which it bends towards its limits
 MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
 STEP_WIDTHS = 8.0  # from its place, beyond which a logistic step is fully up or down
@@ -58,16 +59,32 @@ def fill_first(
 
 
 @compiled
+def bend(value: float) -> tuple[float, float]:
+    """Return max(value, 0) with its corner rounded off (softplus; Dugas et al. 2001, "Incorporating
+    second-order functional knowledge", NIPS 13), and its derivative.
+    """
+    turned = 1.0 / (1.0 + exp(-min(max(value / SHARE_WIDTH, -50.0), 50.0)))
+    return max(value, 0.0) + SHARE_WIDTH * log1p(exp(-abs(value) / SHARE_WIDTH)), turned
+
+
+@compiled
 def share_of(
     mean: Floats, unit: int, effects: Floats, loading: Floats
-) -> tuple[float, float, float]:
-    """Return a unit's level and wear-out, and the share of the common wear-out that it has."""
+) -> tuple[float, float, float, float]:
+    """Return a unit's level and wear-out u, and the share of the common wear-out that it has: 1 + u
+    within its limits; and what one more u adds to it.
+
+    It bends rather than breaks off, and its derivative with it: were an effect still to be learned
+    where it changes nothing, it would run away, and take with it all that it is correlated with.
+    """
     u_level, u_wear = effects[unit, 0], effects[unit, 1]
     if unit != 0:
         for i in range(mean.shape[0]):
             u_level += loading[unit, 0, i] * mean[i]
             u_wear += loading[unit, 1, i] * mean[i]
-    return u_level, u_wear, min(max(1.0 + u_wear, SHARE_MIN), SHARE_MAX)
+    above, rising = bend(1.0 + u_wear - SHARE_MIN)
+    below, turning = bend(SHARE_MAX - SHARE_MIN - above)
+    return u_level, u_wear, SHARE_MAX - below, rising * turning
 
 
 @compiled
@@ -126,7 +143,9 @@ def fill_wear(
     attributes: Places,
     values: Floats,
 ) -> float:
-    """Write what log retention owes to the coefficients; return what one more u_wear adds to it."""
+    """Write what log retention owes to the coefficients; return what it is at the whole of the
+    common wear-out.
+    """
     strength = moderation(mean, group, attributes, values)
     factor, wear, at = -share * strength, 0.0, places[WEAR]
     for axis in range(3):
@@ -195,16 +214,16 @@ def linearised(
         *(rows[ETA], places, weekday, slot, slot_weight, time_days, jump_days),
         *(kind, group, attributes, values),
     )
-    u_level, u_wear, share = share_of(mean, unit, effects, loading)
-    slope = fill_wear(
+    u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
+    whole = fill_wear(
         rows[RETENTION], mean, places, stocks, rises, share, kind, group, attributes, values
     )
     eta, variance = foresee(
         *(
             rows,
             base,
-            slope,
-            share,
+            share * whole,
+            turn * whole,
             mean,
             covariance,
             loading[unit],
@@ -214,4 +233,4 @@ def linearised(
         ),
         *(places[JUMPS], shift, change, spread, joint_mean, joint),
     )
-    return eta, variance, slope
+    return eta, variance, turn * whole

@@ -72,6 +72,25 @@ def test_more_of_an_appeals_own_responses_narrow_what_is_expected(classic: Any) 
     assert widths[0] > widths[1] > widths[2]
 
 
+@pytest.fixture(scope="module")
+def mixed() -> Any:
+    return run("mixed", 7, 1500)
+
+
+@pytest.mark.parametrize("responses", [0, 20, 2000])
+def test_what_denies_all_that_was_learned_is_learned_in_the_end(mixed: Any, responses: int) -> None:
+    model, world, _ = mixed
+    changed, appeals = model.clone(), features(world)
+    changed.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(model.state())))
+    tired = max(appeals, key=lambda x: float(x["kind_stock"][13]))
+    for hours in range(300):
+        x = {**tired, "time_days": appeals[-1]["time_days"] + hours / 100.0}
+        changed.learn_one(x, responses)
+    forecast = changed.forecast_one(x)
+    assert forecast.mean == pytest.approx(responses, rel=0.25, abs=1.0)
+    assert forecast.mean_low <= responses <= forecast.mean_high
+
+
 def test_an_eviction_is_counted_and_bounds_the_state() -> None:
     model = PooledRetention(units_max=5)
     for i in range(30):
