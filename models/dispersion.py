@@ -40,7 +40,6 @@ class GridPosterior:
         weights = np.exp(log_weights - log_weights.max())
         self.weights: Floats = weights / weights.sum()
         self.mean = float(self.weights @ self.values)
-        self.inverse_mean = float(self.weights @ (1.0 / self.values))
         self._cumulated: list[float] = np.cumsum(self.weights).tolist()
 
     def learn(self, log_likelihood: Floats, observations: int = 1) -> None:
@@ -48,6 +47,11 @@ class GridPosterior:
         self.log_likelihood *= self.forgetting**observations
         self.log_likelihood += log_likelihood - log_likelihood.max()
         self._refresh()
+
+    @property
+    def inverse_mean(self) -> float:
+        """The mean of one over the value."""
+        return float(self.weights @ (1.0 / self.values))
 
     def quantile(self, p: float) -> float:
         """Return the smallest value of the grid with at least a share `p` of the weight at or below

@@ -21,6 +21,8 @@ from scipy.special import gammaincinv, gammaln
 from models import kernels
 
 __all__ = [
+    "ABSCISSAE",
+    "LOG_WEIGHTS",
     "NORMAL_95",
     "NORMAL_99",
     "count_interval",
@@ -40,9 +42,9 @@ NODES = 15
 # Below it the probabilities are summed one by one; above, a count is nearly continuous.
 EXACT_MEAN_MAX = 30.0
 _hermite_x, _hermite_w = np.polynomial.hermite.hermgauss(NODES)
-_ABSCISSAE: Floats = sqrt(2.0) * _hermite_x
+ABSCISSAE: Floats = sqrt(2.0) * _hermite_x
 # log(w_k) + x_k^2: the weight of a node once the Gaussian it was made for has been divided out.
-_LOG_WEIGHTS: Floats = np.log(_hermite_w) + _hermite_x**2
+LOG_WEIGHTS: Floats = np.log(_hermite_w) + _hermite_x**2
 
 
 def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
@@ -59,14 +61,14 @@ def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, fl
     (5.99, 399)
     """
     return kernels.tilted(
-        y, mean, variance, size, _ABSCISSAE, _LOG_WEIGHTS, np.empty(NODES), np.empty(NODES)
+        y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, np.empty(NODES), np.empty(NODES)
     )
 
 
 def tilted_nodes(y: float, mean: float, variance: float, size: float) -> tuple[Floats, Floats]:
     """Return nodes of eta and their posterior weights, which sum to 1; shape (15,) each."""
     nodes, weights = np.empty(NODES), np.empty(NODES)
-    kernels.tilted(y, mean, variance, size, _ABSCISSAE, _LOG_WEIGHTS, nodes, weights)
+    kernels.tilted(y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)
     return nodes, weights
 
 

@@ -32,6 +32,7 @@ from models.gaussian import NORMAL_95, matched_size, tilt
 from models.joint import Belief, Joint, linearise
 from models.layout import Layout
 from models.level import Level
+from models.moments import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
 from models.rows import moderation, share_of
@@ -91,6 +92,7 @@ class PooledRetention(base.Regressor):
         self._level = Level(self._coefficients, self.layout.intercept)
         self.layout.places[-1] = self._level.jumps.at
         self._spreads = Spreads(forgetting)
+        self._moments = Moments(units_max, forgetting)
         self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
         self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
@@ -127,12 +129,12 @@ class PooledRetention(base.Regressor):
 
     def forecast_one(self, x: Mapping[Any, Any] | Appeal) -> Forecast:
         """Return what is expected of an appeal before any of its responses."""
-        return outlook(self._believe(x), self.size)
+        return outlook(*self._expect(x))
 
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
-        belief = self._believe(x)
-        size = matched_size(belief.eta_variance, self.size)
+        belief, size = self._expect(x)
+        size = matched_size(belief.eta_variance, size)
         return kernels.log_probability(float(y), belief.eta, belief.eta_variance, size)
 
     # What the learner asks for besides.
@@ -150,7 +152,7 @@ class PooledRetention(base.Regressor):
         """
         if not 0.0 < completion <= 1.0:
             raise ValueError(f"completion: expected a number in (0, 1], got {completion!r}")
-        return outlook_given(self._believe(x), self.size, responses, completion)
+        return outlook_given(*self._expect(x), responses, completion)
 
     def level_now(self, time_days: float) -> tuple[float, float, float]:
         """Return the level relative to normal (its average so far, over about a year), with its 90
@@ -161,8 +163,8 @@ class PooledRetention(base.Regressor):
         return exp(log_factor), exp(log_factor - reach), exp(log_factor + reach)
 
     def first_appeal_expectation(self, x: Mapping[Any, Any] | Appeal) -> tuple[float, float, float]:
-        """Return what a first appeal by an unknown appealer would draw in place of this one, and
-        how appealers differ.
+        """Return what a first appeal by an unknown appealer would draw in place of this one, with
+        the luck of its moment, and how appealers differ.
 
         Returns
         -------
@@ -178,6 +180,7 @@ class PooledRetention(base.Regressor):
         belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
             self._spreads.level_sd, self._spreads.strength
         )
+        belief, _ = self._with_luck(belief, appeal)
         return belief.eta, 0.0, sqrt(belief.eta_variance)
 
     def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
@@ -213,6 +216,16 @@ class PooledRetention(base.Regressor):
     def dispersion_quantile(self, p: float) -> float:
         """Return a quantile of the posterior of phi."""
         return self._spreads.sizes.quantile(p)
+
+    @property
+    def shared_luck(self) -> dict[str, float]:
+        """Of how appeals scatter, the share that those put at one moment have in common."""
+        shares = self._moments.shares
+        return {
+            "estimate": shares.mean,
+            "low": shares.quantile(0.05),
+            "high": shares.quantile(0.95),
+        }
 
     @property
     def level_sd(self) -> float:
@@ -261,9 +274,19 @@ class PooledRetention(base.Regressor):
 
     # How it is done.
 
-    def _believe(self, x: Mapping[Any, Any] | Appeal) -> Belief:
+    def _expect(self, x: Mapping[Any, Any] | Appeal) -> tuple[Belief, float]:
+        """Return what is believed of an appeal, the luck of its moment weighed in, and by what
+        dispersion its count scatters besides.
+        """
         appeal = self.read(x)
-        return self._foresee(appeal, self._effects.find(appeal.unit))[1]
+        return self._with_luck(self._foresee(appeal, self._effects.find(appeal.unit))[1], appeal)
+
+    def _with_luck(self, belief: Belief, appeal: Appeal) -> tuple[Belief, float]:
+        luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
+        if luck is None:
+            return belief, self.size
+        eta, variance = belief.eta + luck.mean, belief.eta_variance + luck.variance
+        return belief._replace(eta=eta, eta_variance=variance), luck.size
 
     def _foresee(self, appeal: Appeal, unit: int) -> tuple[Joint, Belief]:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
@@ -297,17 +320,24 @@ class PooledRetention(base.Regressor):
 
     def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
-        joint, belief = self._foresee(appeal, unit)
+        joint, alone = self._foresee(appeal, unit)
+        belief, size = self._expect(appeal)
         self._asked, spreads = None, self._spreads
-        mean, variance = tilt(y, belief.eta, belief.eta_variance, spreads.size)
+        luck, open_luck = belief.eta - alone.eta, belief.eta_variance - alone.eta_variance
+        mean, variance = tilt(y, belief.eta, belief.eta_variance, size)
         precision = 1.0 / variance - 1.0 / belief.eta_variance
-        spreads.notice_count(y, belief)
+        if open_luck == 0.0:  # the others of a moment say less about how counts scatter
+            spreads.notice_count(y, alone)
+        self._moments.learn(
+            appeal.unit, appeal.time_days, y, alone.eta, alone.eta_variance, spreads.size
+        )
         if precision <= 1e-9:
             return
-        seen = (mean / variance - belief.eta / belief.eta_variance) / precision
-        spreads.notice_effects(joint, seen, 1.0 / precision, int(self._effects.appeals[unit]))
+        seen = (mean / variance - belief.eta / belief.eta_variance) / precision - luck
+        noise = 1.0 / precision + open_luck
+        spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
         self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
-        self._update(joint, seen, 1.0 / precision, unit)
+        self._update(joint, seen, noise, unit)
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
@@ -338,6 +368,7 @@ class PooledRetention(base.Regressor):
             "level": self._level.state(),
             "effects": self._effects.state(),
             "spreads": self._spreads.state(),
+            "moments": self._moments.state(),
             "first_unit": list(self._first_unit.items()),
             "kind_span": [[kind, *span] for kind, span in self._kind_span.items()],
             "gaps": [self._log_gap_sum, self._gaps],
@@ -351,6 +382,7 @@ class PooledRetention(base.Regressor):
         self.layout.restore(state["layout"])
         self._effects.restore(state["effects"])
         self._spreads.restore(state["spreads"])
+        self._moments.restore(state["moments"])
         self._level.restore(state["level"])
         self._first_unit = {k: v for k, v in state["first_unit"]}
         self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}

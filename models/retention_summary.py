@@ -49,6 +49,7 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
             "low": model.dispersion_quantile(0.05),
             "high": model.dispersion_quantile(0.95),
         },
+        "luck_shared_at_a_moment": model.shared_luck,
         "appealer_sd": {
             "level": model.level_sd,
             "wear_out": model.wear_sd,

@@ -34,6 +34,6 @@ def test_what_is_known_too_well_is_still_said():
     model = PooledRetention()
     for day in range(300):
         model.learn_one(features(50.0, day / 10.0), 20)
-    belief = model._believe(features(50.0, 30.0))._replace(eta_variance=1e-6, covariance=0.0)
+    belief = model._expect(features(50.0, 30.0))[0]._replace(eta_variance=1e-6, covariance=0.0)
     for said in (outlook(belief, model.size), outlook_given(belief, model.size, 8, 0.9999999)):
         assert all(map(math.isfinite, said))
