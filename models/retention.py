@@ -131,6 +131,13 @@ class PooledRetention(base.Regressor):
         """Return what is expected of an appeal before any of its responses."""
         return outlook(*self._expect(x))
 
+    def hindsight_one(self, x: Mapping[Any, Any] | Appeal) -> Forecast:
+        """Return what was to be expected of an appeal that has been learned, its moment's luck, of
+        which its own responses tell, left out.
+        """
+        appeal = self.read(x)
+        return outlook(self._foresee(appeal, self._effects.find(appeal.unit))[1], self.size)
+
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
         belief, size = self._expect(x)

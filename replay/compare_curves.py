@@ -203,7 +203,7 @@ def _model_curve(listener: Listener, repeat: Ints) -> dict[int, Figure]:
         chosen = rows[:: len(rows) // FORECASTS_MAX + 1].tolist()
         asked = [listener.asks[row] for row in chosen]
         forecasts = [
-            community.model.forecast_one(ask.features(share)) for community, ask, share in asked
+            community.model.hindsight_one(ask.features(share)) for community, ask, share in asked
         ]
         if len(rows) < APPEALS_MIN:
             curve[number] = Figure(None, None, None, len(rows))

@@ -232,7 +232,7 @@ class Community:
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
         del self.asks[ask.appeal.appeal_id]
-        forecast = self.model.forecast_one(ask.features(1.0))
+        forecast = self.model.hindsight_one(ask.features(1.0))
         self._say_estimate(ask, "final", message.time_ms, forecast)
         kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
         if not self.surge.passes_over(kind, message.responses):
@@ -283,11 +283,16 @@ class Community:
             "completion": self._curves(),
             "surge": self._surges(),
             "by_repeat": by_repeat,
-            "not_wear_out": [
-                text for kind, rows in by_repeat.items() if (text := explained(kind, rows))
-            ],
+            "not_wear_out": self._explained(by_repeat),
             "forgotten": self.exposure.forgotten(),
         }
+
+    def _explained(self, by_repeat: dict[str, Any]) -> list[str]:
+        """Return what of each kind's naive fall is none, unless none of it can be told."""
+        if self.series.cannot_tell() is not None:
+            return []
+        texts = [explained(kind, rows) for kind, rows in by_repeat.items()]
+        return [text for text in texts if text]
 
     def _curves(self) -> dict[str, list[dict[str, float]]]:
         """Return the completion curve of all kinds ("") and of each, at the checkpoints."""

@@ -76,12 +76,18 @@ class Design:
 
     def cannot_tell(self, time_ms: int, key: str) -> str | None:
         """Return why wear-out cannot be told here, as a key of verdict.CANNOT_TELL, or None."""
+        if (anywhere := self.cannot_tell_anywhere()) is not None:
+            return anywhere
+        return None if self._are_concurrent(time_ms - CONCURRENT_MS, key) else "few_concurrent"
+
+    def cannot_tell_anywhere(self) -> str | None:
+        """Return why wear-out cannot be told of any series, as a key of verdict.CANNOT_TELL."""
         s = self.state
         if s.seen >= APPEALS_MIN and s.rested < RESTED_MIN * s.appeals:
             return "synchronised" if s.times < TIMES_MIN * s.appeals else "same_rests"
         if s.rests >= APPEALS_MIN and s.rest_changes < REST_CHANGE_MIN * s.rests:
             return "same_rests"
-        return None if self._are_concurrent(time_ms - CONCURRENT_MS, key) else "few_concurrent"
+        return None
 
     def _are_concurrent(self, since_ms: int, key: str) -> bool:
         """Return whether enough others asked since then, looking from the latest backwards."""

@@ -171,6 +171,10 @@ class SeriesBook:
         """Return a series, or None if it is not known."""
         return self._series.get(f"{appealer}\x1f{kind}")
 
+    def cannot_tell(self) -> str | None:
+        """Return why wear-out cannot be told of any series, as a key of verdict.CANNOT_TELL."""
+        return self._design.cannot_tell_anywhere()
+
     def kind_evidence(self) -> dict[str, dict[str, float]]:
         """Return each kind's e-values, all its series together."""
         return {
