@@ -242,16 +242,25 @@ def encode_fact(fact: Estimate | Verdict | Level) -> bytes:
         If a number is not finite: msgspec would write it as null, and nobody would see.
     """
     line: dict[str, Any] = {}
-    for name in fact.__struct_fields__:
-        value = getattr(fact, name)
-        if name.endswith("_ms"):
-            name, value = name.removesuffix("_ms"), value if value is None else rfc3339(value)
-        elif isinstance(value, float):
+    for name, value in zip(fact.__struct_fields__, msgspec.structs.astuple(fact), strict=True):
+        if value is None:
+            continue
+        if isinstance(value, float):
             if not math.isfinite(value):
                 raise ValueError(
                     f"{type(fact).__name__}.{name}: expected a finite number, got {value}"
                 )
-            value = float(f"{value:.6g}")
-        if value is not None:
+            line[name] = float(f"{value:.6g}")
+        elif name in _TIMES:
+            line[_TIMES[name]] = rfc3339(value)
+        else:
             line[name] = value
     return msgspec.json.encode(line)
+
+
+_TIMES = {
+    name: name.removesuffix("_ms")
+    for fact in (Estimate, Verdict, Level)
+    for name in fact.__struct_fields__
+    if name.endswith("_ms")
+}
