@@ -23,7 +23,7 @@ from streams.collector import Block
 from streams.events import Appeal, Rejected, Response, Tick
 from streams.settings import ConfigError
 
-__all__ = ["merge_sources", "raw_lines", "read_lines", "source_names"]
+__all__ = ["PACKED", "merge_sources", "raw_lines", "read_lines", "source_names"]
 
 # Small enough for the processor's cache to hold its events until they have been counted: a fifth
 # faster than a megabyte.
@@ -31,6 +31,9 @@ CHUNK_BYTES = 1 << 16
 # Four bytes of zstd may stand for 128 kB: so much at a time is 32 MB at worst.
 ZSTD_BYTES = 1 << 10
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# How a packed file begins.
+PACKED = (_GZIP, _ZSTD)
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -85,9 +88,9 @@ def _opened(path: str) -> AbstractContextManager[BufferedReader]:
 def _chunks(raw: BufferedReader) -> Iterator[bytes]:
     """Read what there is, decompressed, a chunk at a time."""
     magic = raw.peek(4)[:4]
-    if magic == b"\x28\xb5\x2f\xfd":
+    if magic == _ZSTD:
         return _decompressed_zstd(raw)
-    if magic[:2] == b"\x1f\x8b":
+    if magic.startswith(_GZIP):
         return iter(partial(gzip.GzipFile(fileobj=raw, mode="rb").read1, CHUNK_BYTES), b"")
     return iter(partial(raw.read1, CHUNK_BYTES), b"")
 
