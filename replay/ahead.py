@@ -1,8 +1,8 @@
 """Reading and collecting in a process of their own, ahead of the learner, where that pays.
 
 The other process is started afresh, never forked: this one may hold numpy's and numba's threads and
-locks by now, which a fork would copy in whatever state they are. It loads no numpy, so it starts in
-a tenth of a second. A bounded pipe lies between the two: who reads too fast waits.
+locks by now, which a fork would copy in whatever state they are. It loads nothing of the models, so
+it starts in a fifth of a second. A bounded pipe lies between the two: who reads too fast waits.
 """
 
 from __future__ import annotations

@@ -145,6 +145,10 @@ class _Pace:
         self._first: tuple[int, float] | None = None
 
     def portions(self, block: Block) -> Iterator[Block]:
+        if self._speed is None and self._step_ms is None:
+            yield block
+            return
+        block = block.plain()
         start = 0
         for end in self._ends(block):
             whole = end - start == len(block.events)
@@ -167,13 +171,14 @@ class _Pace:
         yield count
 
     def _step(self, block: Block, index: int, before: int | None) -> int | None:
-        event = block.events[index]
+        event = block.made_up(index)
         if self._step_ms is None or isinstance(event, Rejected):
             return before
         return (event.time_ms - self._lateness_ms) // self._step_ms
 
     def _wait(self, part: Block, speed: float) -> None:
-        times = [event.time_ms for event in part.events if not isinstance(event, Rejected)]
+        events = zip(part.events, part.times_ms(), strict=True)
+        times = [time_ms for event, time_ms in events if not isinstance(event, Rejected)]
         if not times:
             return
         if self._first is None:

@@ -1,7 +1,7 @@
 """The process that reads and collects, while another learns: `python -m replay.feeder FD`.
 
 FD is a file with the task; frames go to standard output. Started by replay.ahead, and not meant to
-be started by hand. It loads the first stage only: no numpy, and so no threads of its.
+be started by hand. It loads the first stage only, nothing of the models.
 """
 
 from __future__ import annotations
