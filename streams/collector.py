@@ -259,18 +259,20 @@ class Collector:
     # Responses out of the ordinary.
 
     def _hold(self, held: Held) -> None:
-        state, response = self.state, held.response
-        closed_ms = state.closed.get(response.appeal_id)
-        if closed_ms is not None and 0 <= response.time_ms - closed_ms < 2 * self._horizon_ms:
+        state, appeal_id, time_ms = self.state, held.response.appeal_id, held.response.time_ms
+        closed_ms = state.closed.get(appeal_id)
+        if closed_ms is not None and 0 <= time_ms - closed_ms < 2 * self._horizon_ms:
             self._reject_held(held, "after_horizon", "time")
         elif state.held_count >= self.settings.held_responses_max:
             self._reject_held(held, "over_limit", "appeal_id")
         else:
-            due_ms = (response.time_ms // self._expiry_ms + 1) * self._expiry_ms
-            batches = state.held.setdefault(response.appeal_id, {})
+            due_ms = (time_ms // self._expiry_ms + 1) * self._expiry_ms
+            batches = state.held.get(appeal_id)
+            if batches is None:
+                batches = state.held[appeal_id] = {}
             if due_ms not in batches:
                 batches[due_ms] = []
-                self._plan(due_ms, _EXPIRE, response.appeal_id)
+                self._plan(due_ms, _EXPIRE, appeal_id)
             batches[due_ms].append(held)
             state.held_count += 1
 

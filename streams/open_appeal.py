@@ -6,6 +6,8 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import eq
 from zlib import crc32
 
 import msgspec
@@ -123,7 +125,10 @@ class OpenAppeal(msgspec.Struct):
 
     def forget_responders(self, sampled: int) -> None:
         """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
-        self.responders = sorted(set(self.responders))[:sampled]
+        ordered = sorted(self.responders)
+        if any(map(eq, ordered, islice(ordered, 1, None))):  # else a set is not worth its making
+            ordered = sorted(set(ordered))
+        self.responders = ordered[:sampled]
         if len(self.responders) == sampled:
             self.responder_below = self.responders[-1]
 
