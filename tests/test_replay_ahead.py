@@ -76,16 +76,23 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     story = write_story(folder / "story").events
     world = write_simulation("classic", 3, 120, folder / "world").events
     bad = damaged(world, folder / "damaged.jsonl")
+    rich = folder / "rich.jsonl"
+    gift = b'{"type":"response","appeal_id":"a1","time":1231275841,"value":1e12}\n'
+    rich.write_bytes(APPEAL + 40 * gift)
     return {
         "the demo": [str(story)],
         "a world": [str(world)],
         "damaged lines": [str(bad)],
         "several sources": [str(world), str(story), str(bad)],
         "tables": ["--map", str(mapped(folder))],
+        "sums beyond 64 bits": [str(rich)],
     }
 
 
-NAMES = ["the demo", "a world", "damaged lines", "several sources", "tables"]
+NAMES = [
+    *("the demo", "a world", "damaged lines", "several sources", "tables"),
+    "sums beyond 64 bits",
+]
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -240,18 +247,13 @@ def is_gone(pid: int) -> bool:
 
 
 def reads(pid: int) -> bool:
-    """Whether a process has got so far as to wait for its input."""
+    """Whether a process has got so far as to listen to SIGTERM, the first thing that it does."""
     try:
-        return "pipe_read" in Path(f"/proc/{pid}/wchan").read_text() or _waits(pid)
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return False
-
-
-def _waits(pid: int) -> bool:
-    blocked = next(
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in line
-    )
-    return bool(int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+    caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 Running = tuple[subprocess.Popen[bytes], int]
