@@ -30,7 +30,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def milliseconds(times: list[Any]) -> NDArray[np.int64] | None:
     """Return times as milliseconds since 1970: aware datetimes rounded down, or Unix seconds to the
-    nearest. None if they are mixed or absurd.
+    nearest. None if one of them is absurd.
 
     >>> from datetime import UTC
     >>> milliseconds([datetime(1970, 1, 1, 0, 0, 1, 999, tzinfo=UTC)]).tolist()
@@ -44,9 +44,7 @@ def milliseconds(times: list[Any]) -> NDArray[np.int64] | None:
     while done < len(times):
         layout = _LAYOUTS.get(data[at : at + 2])
         runs += 1
-        if layout is None:
-            return None
-        if runs * _RUN > len(times) + _RUN:
+        if layout is None or runs * _RUN > len(times) + _RUN:
             return _one_by_one(times)
         fits = min(len(times) - done, (len(data) - at) // layout.itemsize)
         part = np.frombuffer(data, layout, fits, at)
@@ -59,14 +57,20 @@ def milliseconds(times: list[Any]) -> NDArray[np.int64] | None:
 
 
 def _one_by_one(times: list[Any]) -> NDArray[np.int64] | None:
-    if set(map(type, times)) != {datetime}:
-        return None
-    return np.array([(time - EPOCH) // _MILLISECOND for time in times], np.int64)
+    found = [
+        (time - EPOCH) // _MILLISECOND if type(time) is datetime else _rounded_ms(time)
+        for time in times
+    ]
+    return None if None in found else np.array(found, np.int64)
+
+
+def _rounded_ms(seconds: float) -> int | None:
+    return round(seconds * 1000) if abs(seconds) < _SECONDS_MAX else None
 
 
 def _from_seconds(seconds: list[Any]) -> NDArray[np.int64] | None:
     if set(map(type, seconds)) != {float}:
-        return None
+        return _one_by_one(seconds)
     found = np.array(seconds, np.float64)
     if not np.abs(found).max() < _SECONDS_MAX:
         return None

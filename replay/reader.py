@@ -107,7 +107,8 @@ def _chunks(raw: BufferedReader) -> Iterator[bytes]:
     if magic == _ZSTD:
         return _gathered(_decompressed_zstd(raw))
     if magic.startswith(_GZIP):
-        return iter(partial(gzip.GzipFile(fileobj=raw, mode="rb").read1, CHUNK_BYTES), b"")
+        unpacked = gzip.GzipFile(fileobj=raw, mode="rb")
+        return _gathered(iter(partial(unpacked.read1, CHUNK_BYTES), b""))
     return iter(partial(raw.read1, CHUNK_BYTES), b"")
 
 

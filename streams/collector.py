@@ -106,9 +106,7 @@ class Collector:
 
     def _apply(self, source: Source, block: Block, start: int) -> None:
         """The hot loop: half a microsecond a response, whatever else is going on."""
-        opened: dict[Any, OpenAppeal] = (
-            self.state.opened
-        )  # an id may be a number, and then is not in
+        opened: dict[Any, OpenAppeal] = self.state.opened  # ids may arrive as numbers
         opened_get, bin_of_slot = opened.get, self._bin_of_slot
         fine_ms, coarse_from_ms = self.grid.fine_ms, self.grid.coarse_from_ms
         fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
@@ -133,9 +131,11 @@ class Collector:
                 self._reject(block, index, "late", "time")
                 continue
             appeal = opened_get(event.appeal_id)
+            if appeal is None and type(event.appeal_id) is int:
+                appeal = opened_get(str(event.appeal_id))
             if appeal is None or event.response_id is not None or event.exit:
                 source.newest_ms = newest_ms
-                self._apply_apart(block, index)
+                self._apply_apart(block.place(index), event, time_ms, appeal)
                 alarm_ms = self._due_ms() + lateness_ms
                 continue
             age_ms = time_ms - appeal.time_ms  # above 0, for what is older than W is late
@@ -144,7 +144,7 @@ class Collector:
             elif age_ms < horizon_ms:
                 slot = fine_slots + (age_ms - coarse_from_ms) // coarse_ms
             else:
-                self._apply_apart(block, index)
+                self._apply_apart(block.place(index), event, time_ms, appeal)
                 continue
             responses += 1
             number, slots, index_of_bin = event.count, appeal.slots, bin_of_slot[slot]
@@ -162,16 +162,15 @@ class Collector:
         source.newest_ms = newest_ms
         self._count("responses", responses)
 
-    def _apply_apart(self, block: Block, index: int) -> None:
+    def _apply_apart(
+        self, place: tuple[str, int], event: Response | Arrived, time_ms: int, to: OpenAppeal | None
+    ) -> None:
         """Hold a response that has no open appeal, or count one that is out of the ordinary."""
-        response = block.made_up(index)
-        assert isinstance(response, Response)
-        held = Held(*block.place(index), response)
-        appeal = self.state.opened.get(response.appeal_id)
-        if appeal is None:
+        held = Held(*place, event if isinstance(event, Response) else event.at(time_ms))
+        if to is None:
             self._hold(held)
         else:
-            self._count_apart(appeal, held)
+            self._count_apart(to, held)
 
     def _apply_other(self, source: Source, block: Block, index: int) -> None:
         event = block.made_up(index)
