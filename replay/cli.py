@@ -1,7 +1,7 @@
 """The command line: `askagain`. Data to stdout, talk to stderr, exit codes that mean something.
 
 0: done. 1: stopped at bad input (--strict), or a check that was asked for failed. 2: wrong use,
-setting or mapping.
+setting or mapping. 3: a process of its own died, so what was written is not complete.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from typing import Annotated, Any
 import typer
 
 from replay import cli_evaluate, cli_live, cli_metrics
-from replay.errors import StrictError
-from replay.options import ConfigOption, OutOption, SetOption, settings_of
+from replay.errors import ReadingDied, StrictError
+from replay.options import (
+    ConfigOption,
+    OpenMetricsOption,
+    OutOption,
+    ProcessesOption,
+    ServeOption,
+    SetOption,
+    SpeedOption,
+    settings_of,
+)
 from streams.settings import ConfigError, Settings
 
 __all__ = ["app", "main"]
@@ -45,9 +54,7 @@ def replay_command(
     out: OutOption = None,
     given: SetOption = None,
     strict: Annotated[bool, typer.Option(help="Stop at the first bad event, exit code 1.")] = False,
-    speed: Annotated[
-        str, typer.Option(help="`max`, or so many times as fast as it happened.")
-    ] = "max",
+    speed: SpeedOption = "max",
     rows: Annotated[int, typer.Option(help="Series shown at each end of the table.", min=0)] = 10,
     quiet: Annotated[bool, typer.Option(help="No progress bar, no table.")] = False,
     dry_run: Annotated[
@@ -60,12 +67,9 @@ def replay_command(
         str | None, typer.Option(help="With --from-kafka: from this log time.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="With --from-kafka: to this log time.")] = None,
-    openmetrics: Annotated[
-        Path | None, typer.Option(help="Write metrics with the stream's own times, for back-fill.")
-    ] = None,
-    serve: Annotated[
-        str | None, typer.Option(help="Serve metrics at [HOST]:PORT while the replay runs.")
-    ] = None,
+    openmetrics: OpenMetricsOption = None,
+    serve: ServeOption = None,
+    processes: ProcessesOption = None,
 ) -> None:
     """Replay history: events in, verdicts out.
 
@@ -77,25 +81,36 @@ def replay_command(
 
         zcat old/*.gz | askagain replay - --strict
     """
+    from replay.ahead import reading_ahead
     from replay.inputs import Inputs, KafkaSpan
-    from replay.run import Watched, run_dry, run_replay
 
     def settings(mapped: dict[str, Any]) -> Settings:
         return settings_of(config, given, mapped)
 
     if dry_run and map_file is not None:
+        from replay.run import run_dry
+
         run_dry(map_file, settings)
         return
+    # Who waits for time to pass, or watches the collector, has it in the same process.
+    alone = speed != "max" or from_kafka or openmetrics is not None or serve is not None
+    if alone and processes == 2:
+        raise ConfigError("--processes 2: expected without --speed, --from-kafka and metrics")
     kafka = KafkaSpan(config, since, until) if from_kafka else None
-    run_replay(
-        Inputs(events or [], map_file, kafka, settings),
-        out,
-        strict=strict,
-        speed=_speed(speed),
-        rows=rows,
-        quiet=quiet,
-        watched=Watched(openmetrics, serve),
-    )
+    inputs = Inputs(events or [], map_file, kafka, settings)
+    with reading_ahead(inputs, 1 if alone else processes) as ahead:
+        from replay.run import Watched, run_replay  # takes a second; the other process reads by now
+
+        run_replay(
+            inputs,
+            out,
+            strict=strict,
+            speed=_speed(speed),
+            rows=rows,
+            quiet=quiet,
+            watched=Watched(openmetrics, serve),
+            ahead=ahead,
+        )
 
 
 @app.command()
@@ -196,6 +211,8 @@ def main() -> None:
         _fail(str(error), 2)
     except StrictError as error:
         _fail(str(error), 1)
+    except ReadingDied as error:
+        _fail(str(error), 3)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from replay.errors import StrictError
+from replay.fates import Counts, counts_of, fates_of
+from replay.frames import Ended, Said
 from replay.output import Output
 from replay.reader import merge_sources
-from streams.codec import REASONS
 from streams.collector import Block
 from streams.events import Rejected
-from streams.learner import Fact
+from streams.learner import Envelope, Fact, Learner
 from streams.pipeline import Pipeline
 
-__all__ = ["Progress", "Replayed", "replay"]
+__all__ = ["Progress", "Replayed", "replay", "replay_ahead"]
 
 
 class Progress(NamedTuple):
@@ -29,9 +30,12 @@ class Progress(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What a replay came to: every event's fate, and how long it took in seconds."""
+    """What a replay came to: the fate of every event, how many appeals were open at the end, and
+    how long it took in seconds.
+    """
 
     fates: dict[str, Any]
+    opened: int
     seconds: float
 
 
@@ -88,7 +92,45 @@ def replay(
             on_facts(facts)
             seconds = time.perf_counter() - began_s
             on_progress(Progress(events, pipeline.learner.watermark_ms(), seconds))
-    return Replayed(_fates(pipeline, events), time.perf_counter() - started_s)
+    return _replayed(counts_of(pipeline.collectors), events, started_s)
+
+
+def replay_ahead(
+    frames: Iterable[Said | Ended],
+    learner: Learner,
+    output: Output,
+    *,
+    strict: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Replayed:
+    """Learn from what another process reads and collects: the same facts and rejects, in the same
+    order, as `replay` writes.
+
+    Raises
+    ------
+    StrictError
+        At the first reject, if `strict`.
+    """
+    started_s = time.perf_counter()
+    (partition,) = learner.partitions
+    counts, events = Counts({}, 0, 0), 0
+    for frame in frames:
+        if isinstance(frame, Ended):
+            counts = frame.counts
+            continue
+        began_s = time.perf_counter()
+        if strict and frame.rejects:
+            raise StrictError(frame.rejects[0])
+        learner.receive(Envelope(partition, frame.sequence, frame.watermark_ms, frame.messages))
+        output.write(learner.facts, frame.rejects)
+        learner.facts.clear()
+        events = frame.events
+        on_progress(Progress(events, learner.watermark_ms(), time.perf_counter() - began_s))
+    return _replayed(counts, events, started_s)
+
+
+def _replayed(counts: Counts, events: int, started_s: float) -> Replayed:
+    return Replayed(fates_of(counts, events), counts.opened, time.perf_counter() - started_s)
 
 
 class _Pace:
@@ -103,6 +145,10 @@ class _Pace:
         self._first: tuple[int, float] | None = None
 
     def portions(self, block: Block) -> Iterator[Block]:
+        if self._speed is None and self._step_ms is None:
+            yield block
+            return
+        block = block.plain()
         start = 0
         for end in self._ends(block):
             whole = end - start == len(block.events)
@@ -125,13 +171,14 @@ class _Pace:
         yield count
 
     def _step(self, block: Block, index: int, before: int | None) -> int | None:
-        event = block.events[index]
+        event = block.made_up(index)
         if self._step_ms is None or isinstance(event, Rejected):
             return before
         return (event.time_ms - self._lateness_ms) // self._step_ms
 
     def _wait(self, part: Block, speed: float) -> None:
-        times = [event.time_ms for event in part.events if not isinstance(event, Rejected)]
+        events = zip(part.events, part.times_ms(), strict=True)
+        times = [time_ms for event, time_ms in events if not isinstance(event, Rejected)]
         if not times:
             return
         if self._first is None:
@@ -144,26 +191,3 @@ def _part(block: Block, part: slice) -> Block:
     return Block(
         block.source, block.lines[part], block.events[part], block.sources[part], block.rows[part]
     )
-
-
-def _fates(pipeline: Pipeline, events: int) -> dict[str, Any]:
-    """Return every event's fate. They add up, or the program is wrong."""
-    total: dict[str, int] = {}
-    for collector in pipeline.collectors:
-        for fate, number in collector.state.fates.items():
-            total[fate] = total.get(fate, 0) + number
-    counted = {name: total.pop(name, 0) for name in ("appeals", "responses", "exits", "ticks")}
-    redelivered = total.pop("redelivered", 0)
-    rejects = {reason: total.pop(reason) for reason in REASONS if reason in total}
-    states = [collector.state for collector in pipeline.collectors]
-    waiting = sum(state.held_count + state.pending_count for state in states)
-    assert not total, f"fates nobody knows: {total}"
-    assert sum(counted.values()) + redelivered + sum(rejects.values()) + waiting == events
-    return {
-        "read": events,
-        **counted,
-        "redelivered": redelivered,
-        "waiting": waiting,
-        "rejected": sum(rejects.values()),
-        "rejected_by_reason": rejects,
-    }

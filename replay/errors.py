@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.events import Rejected
 
-__all__ = ["StrictError"]
+__all__ = ["ReadingDied", "StrictError"]
 
 
 class StrictError(Exception):
@@ -13,3 +13,14 @@ class StrictError(Exception):
     def __init__(self, reject: Rejected) -> None:
         super().__init__(f"{reject.source}:{reject.line}: {reject.reason} {reject.field or ''}")
         self.reject = reject
+
+
+class ReadingDied(Exception):
+    """The process that reads ended before its end; what has been written is not complete."""
+
+    def __init__(self, code: int) -> None:
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        super().__init__(
+            f"the process that reads the events died ({how}); what has been written breaks off"
+            " there. --processes 1 does without it"
+        )

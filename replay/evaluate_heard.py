@@ -77,7 +77,7 @@ class Heard:
 
     def tap(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Pass blocks on, and note their appeals."""
-        for block in blocks:
+        for block in (one.plain() for one in blocks):
             for event in block.events:
                 if isinstance(event, Appeal):
                     self.appeals.setdefault(event.appeal_id, event)

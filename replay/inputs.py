@@ -15,7 +15,7 @@ from streams.settings import ConfigError, Settings
 if TYPE_CHECKING:
     from replay.mapping_rows import Block as MappedBlock
 
-__all__ = ["Inputs", "KafkaSpan"]
+__all__ = ["Inputs", "KafkaSpan", "open_sources"]
 
 SettingsOf = Callable[[dict[str, Any]], Settings]
 Sources = dict[str, Iterator[Block]]
@@ -49,27 +49,65 @@ class Inputs(NamedTuple):
         ConfigError
             If not exactly one input is named, or it is not there.
         """
+        settings = self.settings()
+        if self.kafka is None:
+            yield settings, open_sources(settings, self.paths, self.map_file)
+            return
+        with _from_kafka(self.kafka, settings) as sources:
+            yield settings, sources
+
+    def settings(self) -> Settings:
+        """Return the settings, of which a mapping may bring some along.
+
+        Raises
+        ------
+        ConfigError
+            If not exactly one input is named, or a setting or the mapping is wrong.
+        """
         named = [bool(self.paths), self.map_file is not None, self.kafka is not None]
         if sum(named) != 1:
             raise ConfigError("expected files of events, --map or --from-kafka: one of the three")
-        if self.kafka is not None:
-            with _from_kafka(self.kafka, self.settings_of({})) as sources:
-                yield self.settings_of({}), sources
-        elif self.map_file is not None:
-            yield _mapped(self.map_file, self.settings_of)
-        else:
-            names = zip(source_names(self.paths), self.paths, strict=True)
-            yield self.settings_of({}), {name: read_lines(path) for name, path in names}
+        if self.map_file is None:
+            return self.settings_of({})
+        from replay.mapping_file import load_mapping
+
+        return self.settings_of(load_mapping(_found(self.map_file)).settings)
+
+    def names(self) -> list[str]:
+        """Return what files and mapped tables are called as sources.
+
+        Raises
+        ------
+        ConfigError
+            If a file is missing or named twice.
+        """
+        if self.map_file is None:
+            return source_names(self.paths)
+        return [_found(self.map_file).name]
 
 
-def _mapped(map_file: Path, settings_of: SettingsOf) -> tuple[Settings, Sources]:
-    from replay.mapping import load_mapping, read_mapped
+def open_sources(settings: Settings, paths: list[str], map_file: Path | None) -> Sources:
+    """Return what reads the files, or the tables that the mapping names.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing or named twice, or a mapping is wrong.
+    """
+    if map_file is None:
+        names = zip(source_names(paths), paths, strict=True)
+        return {name: read_lines(path) for name, path in names}
+    from replay.mapping import read_mapped
+
+    found = _found(map_file)
+    blocks = read_mapped(found, horizon_ms=settings.horizon_ms)
+    return {found.name: _numbered(found.name, blocks)}
+
+
+def _found(map_file: Path) -> Path:
     from replay.tables import shipped_map
 
-    map_file = shipped_map(str(map_file)) or map_file
-    settings = settings_of(load_mapping(map_file).settings)
-    blocks = read_mapped(map_file, horizon_ms=settings.horizon_ms)
-    return settings, {map_file.name: _numbered(map_file.name, blocks)}
+    return shipped_map(str(map_file)) or map_file
 
 
 def _numbered(name: str, blocks: Iterator[MappedBlock]) -> Iterator[Block]:

@@ -10,7 +10,16 @@ import typer
 
 from streams.settings import ConfigError, Settings, load_settings
 
-__all__ = ["ConfigOption", "OutOption", "SetOption", "settings_of"]
+__all__ = [
+    "ConfigOption",
+    "OpenMetricsOption",
+    "OutOption",
+    "ProcessesOption",
+    "ServeOption",
+    "SetOption",
+    "SpeedOption",
+    "settings_of",
+]
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file, e.g. askagain.toml.")
@@ -21,6 +30,19 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Folder for the files; made if absent.")
+]
+SpeedOption = Annotated[str, typer.Option(help="`max`, or so many times as fast as it happened.")]
+OpenMetricsOption = Annotated[
+    Path | None, typer.Option(help="Write metrics with the stream's own times, for back-fill.")
+]
+ServeOption = Annotated[
+    str | None, typer.Option(help="Serve metrics at [HOST]:PORT while the replay runs.")
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="2: one reads while the other learns; by default where it pays.", min=1, max=2
+    ),
 ]
 
 

@@ -16,14 +16,26 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
 import zstandard
 
-from streams.codec import EVENT_BYTES_MAX, BadEvent, decode_event, rejected
+from replay.moments import milliseconds
+from streams.codec import (
+    EVENT_BYTES_MAX,
+    TIME_MS_MAX,
+    TIME_MS_MIN,
+    Arrived,
+    BadEvent,
+    decode_event,
+    decode_lines,
+    event_at,
+    rejected,
+)
 from streams.collector import Block
 from streams.events import Appeal, Rejected, Response, Tick
 from streams.settings import ConfigError
 
-__all__ = ["merge_sources", "raw_lines", "read_lines", "source_names"]
+__all__ = ["PACKED", "merge_sources", "raw_lines", "read_lines", "source_names"]
 
 # Small enough for the processor's cache to hold its events until they have been counted: a fifth
 # faster than a megabyte.
@@ -31,6 +43,12 @@ CHUNK_BYTES = 1 << 16
 # Four bytes of zstd may stand for 128 kB: so much at a time is 32 MB at worst.
 ZSTD_BYTES = 1 << 10
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+# How a packed file begins.
+PACKED = (_GZIP, _ZSTD)
+_LINE_END, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
+
+Event = Appeal | Response | Arrived | Tick | Rejected
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
@@ -61,9 +79,10 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
     line = 1
     try:
         with _opened(path) as raw:
-            for lines in _split(_chunks(raw)):
-                yield _block(name, line, lines)
-                line += len(lines)
+            for text in _texts(_chunks(raw)):
+                for part in _cut(text, 2 * CHUNK_BYTES):
+                    yield _block(name, line, part)
+                    line += part.count(b"\n")
                 on_bytes(raw.tell() if raw.seekable() else 0)
     except _UNREADABLE as error:
         yield Block(name, [line], [Rejected(name, line, "unreadable", None, str(error)[:500])])
@@ -72,8 +91,8 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
 def raw_lines(path: str) -> Iterator[bytes]:
     """Return the lines of a file, or of standard input for "-", as they are, without empty ones."""
     with _opened(path) as raw:
-        for lines in _split(_chunks(raw)):
-            yield from (line for line in lines if line and not line.isspace())
+        for text in _texts(_chunks(raw)):
+            yield from (line for line in text[:-1].split(b"\n") if line and not line.isspace())
 
 
 def _opened(path: str) -> AbstractContextManager[BufferedReader]:
@@ -85,10 +104,11 @@ def _opened(path: str) -> AbstractContextManager[BufferedReader]:
 def _chunks(raw: BufferedReader) -> Iterator[bytes]:
     """Read what there is, decompressed, a chunk at a time."""
     magic = raw.peek(4)[:4]
-    if magic == b"\x28\xb5\x2f\xfd":
-        return _decompressed_zstd(raw)
-    if magic[:2] == b"\x1f\x8b":
-        return iter(partial(gzip.GzipFile(fileobj=raw, mode="rb").read1, CHUNK_BYTES), b"")
+    if magic == _ZSTD:
+        return _gathered(_decompressed_zstd(raw))
+    if magic.startswith(_GZIP):
+        unpacked = gzip.GzipFile(fileobj=raw, mode="rb")
+        return _gathered(iter(partial(unpacked.read1, CHUNK_BYTES), b""))
     return iter(partial(raw.read1, CHUNK_BYTES), b"")
 
 
@@ -105,23 +125,90 @@ def _decompressed_zstd(raw: BinaryIO) -> Iterator[bytes]:
         raise EOFError("Compressed file ended before its last frame did")
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Cut into lines, a chunk's worth at a time. Of a line beyond the limit only the beginning is
+def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small chunks: many events at once are decoded the cheapest."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= CHUNK_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except _UNREADABLE:
+        yield b"".join(parts)
+        raise
+    yield b"".join(parts)
+
+
+def _texts(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut behind the last line end of each chunk. Of a line beyond the limit only the beginning is
     kept.
     """
     rest = next(chunks, b"").removeprefix(BYTE_ORDER_MARK)
     for chunk in chain([b""], chunks):
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()[: EVENT_BYTES_MAX + 1]
-        yield lines
+        text = rest + chunk
+        end = text.rfind(b"\n") + 1
+        rest = text[end:][: EVENT_BYTES_MAX + 1]
+        if end:
+            yield text[:end]
     if rest:
-        yield [rest]
+        yield rest + b"\n"
 
 
-def _block(source: str, first_line: int, lines: list[bytes]) -> Block:
+def _cut(text: bytes, length: int) -> Iterator[bytes]:
+    """Cut into pieces of whole lines, each a little longer than `length`."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + length) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def _block(source: str, first_line: int, text: bytes) -> Block:
+    found = _at_once(text)
+    if found is not None:
+        events, times = found
+        return Block(source, range(first_line, first_line + len(events)), events, times=times)
+    return _one_by_one(source, first_line, text)
+
+
+def _at_once(text: bytes) -> tuple[list[Event], list[int]] | None:
+    """Decode lines with one call: events and times, or None unless each line is one good event.
+
+    Where each line end stands between } and {, no value lies over two lines: inside of one the two
+    need a comma between them, and a string holds no raw line end. So, where there are as many
+    values as lines, there is one in each.
+    """
+    found = decode_lines(text)  # first, because it ends at the first bad line
+    if not found or not _is_line_by_line(text, len(found)):
+        return None
+    times_ms = milliseconds([event.time for event in found])
+    if times_ms is None or times_ms.min() < TIME_MS_MIN or times_ms.max() >= TIME_MS_MAX:
+        return None
+    times: list[int] = times_ms.tolist()
+    for index, kind in enumerate(map(type, found)):
+        if kind is not Arrived:
+            found[index] = event_at(found[index], times[index])
+    return found, times
+
+
+def _is_line_by_line(text: bytes, lines: int) -> bool:
+    """Return whether so many lines go from { to }, and none is too long."""
+    data = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(data == _LINE_END)
+    if len(ends) != lines or np.diff(ends, prepend=-1).max() - 1 > EVENT_BYTES_MAX:
+        return False
+    last = ends - 1 - (data[ends - 1] == _RETURN)
+    opens = data[0] == _OPEN and (data[ends[:-1] + 1] == _OPEN).all()
+    return bool(opens and (data[last] == _CLOSE).all())
+
+
+def _one_by_one(source: str, first_line: int, text: bytes) -> Block:
     numbers: list[int] = []
-    events: list[Appeal | Response | Tick | Rejected] = []
-    for number, line in enumerate(lines, start=first_line):
+    events: list[Event] = []
+    for number, line in enumerate(text[:-1].split(b"\n"), start=first_line):
         try:
             if len(line) > EVENT_BYTES_MAX:
                 raise BadEvent("too_long", None)
@@ -148,5 +235,4 @@ def merge_sources(sources: dict[str, Iterator[Block]]) -> Iterator[tuple[str, Bl
         if block is None:
             heappop(queue)
         else:
-            good = (e.time_ms for e in reversed(block.events) if not isinstance(e, Rejected))
-            heapreplace(queue, (max(newest_ms, next(good, newest_ms)), name))
+            heapreplace(queue, (max(newest_ms, block.newest_ms()), name))

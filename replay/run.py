@@ -20,16 +20,18 @@ from rich.progress import (
 )
 
 from replay.driver import Progress as Step
-from replay.driver import replay
+from replay.driver import Replayed, replay, replay_ahead
 from replay.inputs import Inputs
 from replay.output import Output
 from replay.report import print_report, wide_console
 from replay.summary import run_facts, summarise
 from streams.codec import rfc3339
+from streams.learner import Learner
 from streams.pipeline import Pipeline
 from streams.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
+    from replay.ahead import Ahead
     from replay.watch import Watch
 
 __all__ = ["Watched", "run_demo", "run_dry", "run_plan", "run_replay", "run_simulate"]
@@ -53,8 +55,17 @@ def run_replay(
     rows: int = 10,
     quiet: bool = False,
     watched: Watched | None = None,
+    ahead: Ahead | None = None,
 ) -> None:
-    """Replay, write the files of PRODUCT.md to `out`, print the table."""
+    """Replay, write the files of PRODUCT.md to `out`, print the table.
+
+    `ahead` is a process that reads the inputs already, if there is one; with it nothing is watched
+    and no speed kept.
+    """
+    if ahead is not None:
+        assert speed is None and watched in (None, Watched())
+        _run_ahead(ahead, out, strict, rows, quiet)
+        return
     with ExitStack() as stack:
         settings, sources = stack.enter_context(inputs.open())
         pipeline = Pipeline(settings)
@@ -72,10 +83,24 @@ def run_replay(
             on_progress=show if watch is None else _both(show, watch.on_progress),
             on_facts=(lambda _: None) if watch is None else watch.on_facts,
         )
-        output.write_json("summary.json", summarise(pipeline, replayed.fates))
-        output.write_json("run.json", run_facts(replayed, list(sources)))
+        _write_end(output, pipeline.learner, replayed, list(sources))
     if not quiet:
-        print_report(pipeline, replayed, out, rows)
+        print_report(pipeline.learner, replayed, out, rows)
+
+
+def _run_ahead(ahead: Ahead, out: Path | None, strict: bool, rows: int, quiet: bool) -> None:
+    learner = Learner(ahead.settings, ["0"])
+    with Output(out) as output, _progress(quiet) as show:
+        frames = ahead.frames()
+        replayed = replay_ahead(frames, learner, output, strict=strict, on_progress=show)
+        _write_end(output, learner, replayed, ahead.names)
+    if not quiet:
+        print_report(learner, replayed, out, rows)
+
+
+def _write_end(output: Output, learner: Learner, replayed: Replayed, sources: list[str]) -> None:
+    output.write_json("summary.json", summarise(learner, replayed))
+    output.write_json("run.json", run_facts(replayed, sources))
 
 
 def _both(first: Callable[[Step], None], second: Callable[[Step], None]) -> Callable[[Step], None]:

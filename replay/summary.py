@@ -9,20 +9,19 @@ import msgspec
 
 from replay.driver import Replayed
 from streams.codec import rfc3339
-from streams.pipeline import Pipeline
+from streams.learner import Learner
 
 __all__ = ["rounded", "run_facts", "summarise"]
 
 
-def summarise(pipeline: Pipeline, fates: dict[str, Any]) -> dict[str, Any]:
+def summarise(learner: Learner, replayed: Replayed) -> dict[str, Any]:
     """Return the content of summary.json: a function of events, settings and code alone."""
-    learner = pipeline.learner
     content: dict[str, Any] = rounded(
         {
-            "settings": msgspec.to_builtins(pipeline.settings),
-            "settings_fingerprint": pipeline.settings.fingerprint(),
-            "events": fates,
-            "open_at_the_end": sum(len(c.state.opened) for c in pipeline.collectors),
+            "settings": msgspec.to_builtins(learner.settings),
+            "settings_fingerprint": learner.settings.fingerprint(),
+            "events": replayed.fates,
+            "open_at_the_end": replayed.opened,
             "until": _time(learner.watermark_ms()),
             "communities": {
                 name: community.summary() for name, community in sorted(learner.communities.items())

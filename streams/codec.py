@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from streams.events import Appeal, Estimate, Level, Rejected, Response, Tick, Verdict
 
@@ -19,10 +21,13 @@ __all__ = [
     "REASONS",
     "TIME_MS_MAX",
     "TIME_MS_MIN",
+    "Arrived",
     "BadEvent",
     "decode_event",
+    "decode_lines",
     "decode_message",
     "encode_fact",
+    "event_at",
     "rejected",
     "rfc3339",
 ]
@@ -77,7 +82,11 @@ class _AppealIn(msgspec.Struct, frozen=True, tag="appeal", gc=False):
     attributes: _Attributes = {}
 
 
-class _ResponseIn(msgspec.Struct, frozen=True, tag="response", gc=False):
+class Arrived(msgspec.Struct, frozen=True, tag="response", gc=False):
+    """A response as it is decoded. Most need no more than to be counted, so whoever counts them
+    takes them as they are, with their times in milliseconds beside them.
+    """
+
     appeal_id: _Identity
     time: _Time
     response_id: _Identity | None = None
@@ -86,13 +95,28 @@ class _ResponseIn(msgspec.Struct, frozen=True, tag="response", gc=False):
     count: Annotated[int, msgspec.Meta(ge=1, le=10**9)] = 1
     exit: bool = False
 
+    def at(self, time_ms: int) -> Response:
+        """Return the response, at its time."""
+        identity = self.response_id
+        return Response(
+            self.appeal_id if type(self.appeal_id) is str else str(self.appeal_id),
+            time_ms,
+            identity if identity is None or type(identity) is str else str(identity),
+            self.responder,
+            self.value,
+            self.count,
+            self.exit,
+        )
+
 
 class _TickIn(msgspec.Struct, frozen=True, tag="tick", gc=False):
     time: _Time
 
 
-_Event = _AppealIn | _ResponseIn | _TickIn
+_Event = _AppealIn | Arrived | _TickIn
 _decode = msgspec.json.Decoder(_Event).decode
+_decode_lines = msgspec.json.Decoder(_Event).decode_lines
+_encode = msgspec.json.Encoder().encode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -127,17 +151,24 @@ def decode_event(data: bytes | memoryview | msgspec.Raw) -> Appeal | Response | 
         time_ms = _unix_ms(time)
     if not TIME_MS_MIN <= time_ms < TIME_MS_MAX:
         raise BadEvent("out_of_range", "time")
-    if type(raw) is _ResponseIn:
-        identity = raw.response_id
-        return Response(
-            raw.appeal_id if type(raw.appeal_id) is str else str(raw.appeal_id),
-            time_ms,
-            identity if identity is None or type(identity) is str else str(identity),
-            raw.responder,
-            raw.value,
-            raw.count,
-            raw.exit,
-        )
+    return raw.at(time_ms) if type(raw) is Arrived else event_at(raw, time_ms)
+
+
+def decode_lines(text: bytes) -> list[Any] | None:
+    """Decode JSON values, line after line, all at once; None if one of them is no event.
+
+    What comes is still to be given its time in milliseconds (`event_at`, `Arrived.at`), and that
+    to be looked at; which value stood in which line is for the caller to know, for msgspec takes
+    two values in a line and one over two lines.
+    """
+    try:
+        return _decode_lines(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def event_at(raw: Any, time_ms: int) -> Appeal | Tick:
+    """Return a decoded event that is no response, at its time."""
     return _appeal(raw, time_ms) if type(raw) is _AppealIn else Tick(time_ms)
 
 
@@ -229,8 +260,22 @@ def rfc3339(time_ms: int) -> str:
     >>> rfc3339(1_231_275_840_000)
     '2009-01-06T21:04:00Z'
     """
-    text = (EPOCH + time_ms * _MILLISECOND).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00").removesuffix(".000") + "Z"
+    day, ms = divmod(time_ms, 86_400_000)
+    minute, ms = divmod(ms, 60_000)
+    text = f"{_date(day)}T{minute // 60:02}:{minute % 60:02}:{ms // 1000:02}"
+    return f"{text}.{ms % 1000:03}Z" if ms % 1000 else f"{text}Z"
+
+
+@lru_cache(maxsize=4096)  # a fact's times lie on a few days
+def _date(day: int) -> str:
+    return (EPOCH + timedelta(days=day)).date().isoformat()
+
+
+@cache
+def _line_names(kind: type[Estimate | Verdict | Level]) -> list[tuple[str, bool]]:
+    """Return what the fields are called in a line, and whether they are times."""
+    fields = kind.__struct_fields__
+    return [(name.removesuffix("_ms"), name.endswith("_ms")) for name in fields]
 
 
 def encode_fact(fact: Estimate | Verdict | Level) -> bytes:
@@ -242,25 +287,13 @@ def encode_fact(fact: Estimate | Verdict | Level) -> bytes:
         If a number is not finite: msgspec would write it as null, and nobody would see.
     """
     line: dict[str, Any] = {}
-    for name, value in zip(fact.__struct_fields__, msgspec.structs.astuple(fact), strict=True):
-        if value is None:
-            continue
+    for (name, is_time), value in zip(_line_names(type(fact)), astuple(fact), strict=True):
         if isinstance(value, float):
             if not math.isfinite(value):
                 raise ValueError(
                     f"{type(fact).__name__}.{name}: expected a finite number, got {value}"
                 )
             line[name] = float(f"{value:.6g}")
-        elif name in _TIMES:
-            line[_TIMES[name]] = rfc3339(value)
-        else:
-            line[name] = value
-    return msgspec.json.encode(line)
-
-
-_TIMES = {
-    name: name.removesuffix("_ms")
-    for fact in (Estimate, Verdict, Level)
-    for name in fact.__struct_fields__
-    if name.endswith("_ms")
-}
+        elif value is not None:
+            line[name] = rfc3339(value) if is_time else value
+    return _encode(line)

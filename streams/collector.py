@@ -14,13 +14,15 @@ when W reaches it. Ids of closed appeals are remembered for one horizon more.
 from __future__ import annotations
 
 from bisect import bisect_left
-from heapq import heappop, heappush
-from itertools import pairwise
+from heapq import heappop, heappush, heapreplace
+from itertools import count, islice, pairwise
+from typing import Any
 from zlib import crc32
 
 import msgspec
 
 from models.ages import AgeGrid
+from streams.codec import Arrived
 from streams.collector_state import NEVER_MS, Block, CollectorState, Pending, Source
 from streams.events import Appeal, Checkpoint, Opened, Rejected, Response, Tick
 from streams.open_appeal import MICROS, Held, OpenAppeal
@@ -50,6 +52,7 @@ class Collector:
         self.messages: list[Opened | Checkpoint] = []
         self.rejects: list[Rejected] = []
         self._bin_of_slot = _bins_by_slot(self.grid)
+        self._step_ages_ms = [self.grid.edges_ms[bins - 1] for bins in self.grid.checkpoints]
         self._horizon_ms = settings.horizon_ms
         self._lateness_ms = settings.allowed_lateness_ms
         self._expiry_ms = settings.allowed_lateness_ms // _EXPIRIES + 1
@@ -70,7 +73,7 @@ class Collector:
     def finish(self, source: str) -> None:
         """Say that `source` has ended. When all have, the watermark passes the newest event."""
         self.state.sources[source].finished = True
-        self._advance()
+        self._advance(self.watermark_ms())
 
     def finished(self) -> bool:
         """Return whether all sources have ended."""
@@ -80,18 +83,14 @@ class Collector:
         """Say that everything has ended, here and in the other partitions, which got so far."""
         assert self.finished()
         self.state.ended_ms = watermark_ms
-        self._advance()
+        self._advance(self.watermark_ms())
         for appeal_id, batches in sorted(self.state.held.items()):
             for due_ms in sorted(batches):
                 self._expire(appeal_id, due_ms)
 
     def watermark_ms(self) -> int:
         """Return W: every event earlier than this has come."""
-        live = [source for source in self.state.sources.values() if not source.finished]
-        if live:
-            return min(source.newest_ms for source in live) - self._lateness_ms
-        newest_ms = max((one.newest_ms for one in self.state.sources.values()), default=NEVER_MS)
-        return max(newest_ms + 1, self.state.ended_ms)
+        return self.state.watermark_ms(self._lateness_ms)
 
     def receive(self, block: Block) -> None:
         """Apply a block. What was applied before (by line or offset) is counted as redelivered."""
@@ -106,57 +105,75 @@ class Collector:
         source.next_line = block.lines[-1] + 1
 
     def _apply(self, source: Source, block: Block, start: int) -> None:
-        """The hot loop: about a microsecond a response, whatever else is going on."""
-        opened = self.state.opened
-        bin_of_slot = self._bin_of_slot
+        """The hot loop: half a microsecond a response, whatever else is going on."""
+        opened: dict[Any, OpenAppeal] = self.state.opened  # ids may arrive as numbers
+        opened_get, bin_of_slot = opened.get, self._bin_of_slot
         fine_ms, coarse_from_ms = self.grid.fine_ms, self.grid.coarse_from_ms
         fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
         horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
-        newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
         sampled_max, responses = 2 * self.settings.responders_sampled, 0
-        for index, event in enumerate(block.events[start:], start):
-            if type(event) is not Response:
+        others_ms = self.state.others_ms(block.source)
+        newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
+        events = zip(count(), block.events, block.times_ms(), strict=False)
+        for index, event, time_ms in islice(events, start, None):
+            if type(event) is not Arrived and type(event) is not Response:
+                source.newest_ms = newest_ms
                 self._apply_other(source, block, index)
                 newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
                 continue
-            time_ms = event.time_ms
             if time_ms > newest_ms:
-                source.newest_ms = newest_ms = time_ms
+                newest_ms = time_ms
                 if time_ms >= alarm_ms:
-                    self._advance()
+                    source.newest_ms = newest_ms
+                    self._advance(min(newest_ms, others_ms) - lateness_ms)
                     alarm_ms = self._due_ms() + lateness_ms
-            elif time_ms + lateness_ms < newest_ms and time_ms < self.watermark_ms():
+            elif time_ms + lateness_ms < newest_ms and time_ms + lateness_ms < others_ms:
                 self._reject(block, index, "late", "time")
                 continue
-            appeal = opened.get(event.appeal_id)
-            if appeal is None:
-                self._hold(Held(*block.place(index), event))
+            appeal = opened_get(event.appeal_id)
+            if appeal is None and type(event.appeal_id) is int:
+                appeal = opened_get(str(event.appeal_id))
+            if appeal is None or event.response_id is not None or event.exit:
+                source.newest_ms = newest_ms
+                self._apply_apart(block.place(index), event, time_ms, appeal)
                 alarm_ms = self._due_ms() + lateness_ms
                 continue
-            age_ms = time_ms - appeal.time_ms
-            if event.response_id is not None or event.exit or not 0 <= age_ms < horizon_ms:
-                self._count_apart(appeal, Held(*block.place(index), event))
-                continue
+            age_ms = time_ms - appeal.time_ms  # above 0, for what is older than W is late
             if age_ms < coarse_from_ms:
                 slot = age_ms // fine_ms
-            else:
+            elif age_ms < horizon_ms:
                 slot = fine_slots + (age_ms - coarse_from_ms) // coarse_ms
+            else:
+                self._apply_apart(block.place(index), event, time_ms, appeal)
+                continue
             responses += 1
-            count, slots, index_of_bin = event.count, appeal.slots, bin_of_slot[slot]
-            slots[slot] = slots.get(slot, 0) + count
-            appeal.bins[index_of_bin] += count
-            if event.responder is not None:
-                hashed = crc32(event.responder.encode())
+            number, slots, index_of_bin = event.count, appeal.slots, bin_of_slot[slot]
+            slots[slot] = slots.get(slot, 0) + number
+            appeal.bins[index_of_bin] += number
+            responder = event.responder
+            if responder is not None:
+                hashed = crc32(responder.encode())
                 if hashed < appeal.responder_below:
                     appeal.responders.append(hashed)
                     if len(appeal.responders) > sampled_max:
                         appeal.forget_responders(sampled_max // 2)
             if event.value is not None:
                 appeal.add_value(index_of_bin, round(event.value * MICROS))
+        source.newest_ms = newest_ms
         self._count("responses", responses)
 
+    def _apply_apart(
+        self, place: tuple[str, int], event: Response | Arrived, time_ms: int, to: OpenAppeal | None
+    ) -> None:
+        """Hold a response that has no open appeal, or count one that is out of the ordinary."""
+        held = Held(*place, event if isinstance(event, Response) else event.at(time_ms))
+        if to is None:
+            self._hold(held)
+        else:
+            self._count_apart(to, held)
+
     def _apply_other(self, source: Source, block: Block, index: int) -> None:
-        event = block.events[index]
+        event = block.made_up(index)
         if isinstance(event, Rejected):
             self._count(event.reason, 1)
             self.rejects.append(event)
@@ -177,13 +194,12 @@ class Collector:
     def _see(self, source: Source, event: Appeal | Response | Tick) -> None:
         if event.time_ms > source.newest_ms:
             source.newest_ms = event.time_ms
-            self._advance()
+            self._advance(self.watermark_ms())
 
     # Appeals.
 
     def _is_known(self, appeal_id: str, time_ms: int) -> bool:
-        opened = self.state.opened.get(appeal_id)
-        since_ms = opened.time_ms if opened is not None else self.state.closed.get(appeal_id)
+        since_ms = self.state.known_since_ms(appeal_id)
         return since_ms is not None and time_ms < since_ms + 2 * self._horizon_ms
 
     def _await(self, new: Pending) -> None:
@@ -200,7 +216,10 @@ class Collector:
 
     def _open(self, appeal_id: str, due_ms: int) -> None:
         """Of appeals with one id the earliest counts, and of those at one moment the least."""
-        for pending in sorted(self.state.pending.pop((due_ms, appeal_id), ()), key=Pending.key):
+        found = self.state.pending.pop((due_ms, appeal_id), [])
+        if len(found) > 1:
+            found.sort(key=Pending.key)
+        for pending in found:
             self.state.pending_count -= 1
             appeal = pending.appeal
             if self._is_known(appeal_id, appeal.time_ms):
@@ -222,42 +241,15 @@ class Collector:
                 self._count_apart(opened, held)
 
     def _plan_step(self, appeal: OpenAppeal) -> None:
-        age_ms = self.grid.edges_ms[self.grid.checkpoints[appeal.step] - 1]
-        self._plan(appeal.time_ms + age_ms, _CHECK, appeal.appeal_id)
+        self._plan(appeal.time_ms + self._step_ages_ms[appeal.step], _CHECK, appeal.appeal_id)
 
     def _check(self, appeal_id: str, due_ms: int) -> None:
-        appeal = self.state.opened[appeal_id]
-        bins = self.grid.checkpoints[appeal.step]
-        final = bins == self.grid.bins
-        counts = appeal.bins[appeal.bins_sent : bins]
-        appeal.responses_sent += sum(counts)
-        appeal.settle(due_ms, self.settings.responders_sampled)
-        if final:
-            appeal.forget_responders(self.settings.responders_sampled)
-        self.messages.append(
-            Checkpoint(
-                due_ms,
-                appeal_id,
-                appeal.community,
-                appeal.bins_sent,
-                counts,
-                appeal.responses_sent,
-                _below(appeal.exits, bins),
-                _below(appeal.value_micros, bins),
-                final,
-                sorted(appeal.slots.items()) if final else [],
-                appeal.responders if final else [],
-            )
-        )
-        if final:
-            del self.state.opened[appeal_id]
-            self.state.response_ids -= len(appeal.settled)
-            self.state.closed[appeal_id] = appeal.time_ms
-            self._plan(appeal.time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
-        else:
-            appeal.bins_sent = bins
-            appeal.step += 1
-            self._plan_step(appeal)
+        """Say how an appeal stands at its last checkpoint; those before are `_advance`'s."""
+        appeal = self.state.opened.pop(appeal_id)
+        self.messages.append(appeal.last_checkpoint(due_ms, self.settings.responders_sampled))
+        self.state.response_ids -= len(appeal.settled)
+        self.state.closed[appeal_id] = appeal.time_ms
+        self._plan(appeal.time_ms + 2 * self._horizon_ms, _FORGET, appeal_id)
 
     def _forget(self, appeal_id: str, due_ms: int) -> None:
         if self.state.closed.get(appeal_id, due_ms) + 2 * self._horizon_ms == due_ms:
@@ -266,18 +258,20 @@ class Collector:
     # Responses out of the ordinary.
 
     def _hold(self, held: Held) -> None:
-        state, response = self.state, held.response
-        closed_ms = state.closed.get(response.appeal_id)
-        if closed_ms is not None and 0 <= response.time_ms - closed_ms < 2 * self._horizon_ms:
+        state, appeal_id, time_ms = self.state, held.response.appeal_id, held.response.time_ms
+        closed_ms = state.closed.get(appeal_id)
+        if closed_ms is not None and 0 <= time_ms - closed_ms < 2 * self._horizon_ms:
             self._reject_held(held, "after_horizon", "time")
         elif state.held_count >= self.settings.held_responses_max:
             self._reject_held(held, "over_limit", "appeal_id")
         else:
-            due_ms = (response.time_ms // self._expiry_ms + 1) * self._expiry_ms
-            batches = state.held.setdefault(response.appeal_id, {})
+            due_ms = (time_ms // self._expiry_ms + 1) * self._expiry_ms
+            batches = state.held.get(appeal_id)
+            if batches is None:
+                batches = state.held[appeal_id] = {}
             if due_ms not in batches:
                 batches[due_ms] = []
-                self._plan(due_ms, _EXPIRE, response.appeal_id)
+                self._plan(due_ms, _EXPIRE, appeal_id)
             batches[due_ms].append(held)
             state.held_count += 1
 
@@ -293,17 +287,21 @@ class Collector:
     def _count_apart(self, appeal: OpenAppeal, held: Held) -> None:
         """Count a response that was held, has an id, is an exit, or lies outside its time."""
         age_ms = held.response.time_ms - appeal.time_ms
-        if age_ms < 0:
-            self._reject_held(held, "unknown_appeal", "appeal_id")
-        elif age_ms >= 2 * self._horizon_ms:
-            self._hold(held)
-        elif age_ms >= self._horizon_ms:
-            self._reject_held(held, "after_horizon", "time")
+        if not 0 <= age_ms < self._horizon_ms:
+            self._reject_apart(held, age_ms)
         elif held.response.response_id is None:
             self._add(appeal, held.response, +1)
             appeal.sample(held.response, self.settings.responders_sampled)
         else:
             self._count_once(appeal, held)
+
+    def _reject_apart(self, held: Held, age_ms: int) -> None:
+        if age_ms < 0:
+            self._reject_held(held, "unknown_appeal", "appeal_id")
+        elif age_ms >= 2 * self._horizon_ms:
+            self._hold(held)  # another appeal may take the id
+        else:
+            self._reject_held(held, "after_horizon", "time")
 
     def _count_once(self, appeal: OpenAppeal, new: Held) -> None:
         """Of responses with one id the least counts: by what they say, not by arrival."""
@@ -338,12 +336,17 @@ class Collector:
     def _due_ms(self) -> int:
         return self._agenda[0][0] if self._agenda else -NEVER_MS
 
-    def _advance(self) -> None:
-        watermark_ms = self.watermark_ms()
-        agenda = self._agenda
+    def _advance(self, watermark_ms: int) -> None:
+        agenda, opened, ages_ms = self._agenda, self.state.opened, self._step_ages_ms
+        sampled, bins = self.settings.responders_sampled, self.grid.checkpoints
         while agenda and agenda[0][0] <= watermark_ms:
-            due_ms, what, appeal_id = heappop(agenda)
-            _DOES[what](self, appeal_id, due_ms)
+            due_ms, what, appeal_id = agenda[0]
+            if what == _CHECK and (step := (appeal := opened[appeal_id]).step + 1) < len(ages_ms):
+                heapreplace(agenda, (appeal.time_ms + ages_ms[step], what, appeal_id))
+                self.messages.append(appeal.checkpoint(due_ms, bins[step - 1], sampled))
+            else:
+                heappop(agenda)
+                _DOES[what](self, appeal_id, due_ms)
 
     def _restore_agenda(self) -> None:
         """The agenda follows from the state, so it is not in the snapshot."""
@@ -364,8 +367,7 @@ class Collector:
         self.state.fates[fate] = self.state.fates.get(fate, 0) + number
 
     def _reject(self, block: Block, index: int, reason: str, field: str) -> None:
-        event = block.events[index]
-        self._reject_at(*block.place(index), event, reason, field)
+        self._reject_at(*block.place(index), block.made_up(index), reason, field)
 
     def _reject_held(self, held: Held, reason: str, field: str) -> None:
         self._reject_at(held.source, held.line, held.response, reason, field)
@@ -387,11 +389,6 @@ _DOES = {
     _CHECK: Collector._check,
     _FORGET: Collector._forget,
 }
-
-
-def _below(by_bin: dict[int, int], bins: int) -> int:
-    """Sum what lies in the first `bins`: what is younger has not all come yet."""
-    return sum(number for index, number in by_bin.items() if index < bins) if by_bin else 0
 
 
 def _bins_by_slot(grid: AgeGrid) -> list[int]:

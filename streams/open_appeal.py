@@ -6,11 +6,13 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import eq
 from zlib import crc32
 
 import msgspec
 
-from streams.events import Response
+from streams.events import Checkpoint, Response
 
 __all__ = ["MICROS", "Held", "OpenAppeal"]
 
@@ -72,6 +74,36 @@ class OpenAppeal(msgspec.Struct):
         """Add to the value that came in bin `index`."""
         self.value_micros[index] = self.value_micros.get(index, 0) + micros
 
+    def checkpoint(self, due_ms: int, bins: int, sampled: int) -> Checkpoint:
+        """Return how it stands when all responses in the first `bins` are in, and go on to the next
+        checkpoint.
+        """
+        first = self.bins_sent
+        counts = self.bins[first:bins]
+        self.responses_sent += sum(counts)
+        if self.unsettled:
+            self.settle(due_ms, sampled)
+        self.bins_sent = bins
+        self.step += 1
+        return Checkpoint(
+            due_ms,
+            self.appeal_id,
+            self.community,
+            first,
+            counts,
+            self.responses_sent,
+            _below(self.exits, bins) if self.exits else 0,
+            _below(self.value_micros, bins) if self.value_micros else 0,
+        )
+
+    def last_checkpoint(self, due_ms: int, sampled: int) -> Checkpoint:
+        """Return how it stands at the horizon, with what is only worth saying once."""
+        last = self.checkpoint(due_ms, len(self.bins), sampled)
+        self.forget_responders(sampled)
+        return msgspec.structs.replace(
+            last, final=True, slots=sorted(self.slots.items()), responders=self.responders
+        )
+
     def settle(self, watermark_ms: int, sampled: int) -> None:
         """Keep of the responses with ids that are older than the watermark no more than the id."""
         if not self.unsettled:
@@ -93,6 +125,14 @@ class OpenAppeal(msgspec.Struct):
 
     def forget_responders(self, sampled: int) -> None:
         """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
-        self.responders = sorted(set(self.responders))[:sampled]
+        ordered = sorted(self.responders)
+        if any(map(eq, ordered, islice(ordered, 1, None))):  # else a set is not worth its making
+            ordered = sorted(set(ordered))
+        self.responders = ordered[:sampled]
         if len(self.responders) == sampled:
             self.responder_below = self.responders[-1]
+
+
+def _below(by_bin: dict[int, int], bins: int) -> int:
+    """Sum what lies in the first `bins`: what is younger has not all come yet."""
+    return sum(number for index, number in by_bin.items() if index < bins)

@@ -225,7 +225,7 @@ class Stream:
 
     def _blocks(self, name: str) -> Iterator[Block]:
         line = time_ms = 0
-        for block in read_lines(str(self._events)):
+        for block in (one.plain() for one in read_lines(str(self._events))):
             count = len([event for event in block.events if not self._is_over(event)])
             if count:
                 yield Block(block.source, block.lines[:count], block.events[:count])

@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 from hypothesis import strategies as st
 
-from streams.codec import encode_fact
+from streams.codec import Arrived, encode_fact
 from streams.collector import Block
 from streams.events import (
     Appeal,
@@ -87,6 +87,19 @@ class Recording(Learner):
         self.facts.append(message)  # type: ignore[arg-type]
 
 
+def as_arrived(block: Block) -> Block:
+    """The same block with its responses as they are decoded. Ids that are numbers stay such."""
+    events: list[Any] = []
+    for event in block.events:
+        if isinstance(event, Response):
+            _, time_ms, identity, *rest = msgspec.structs.astuple(event)
+            number = int(identity) if identity and identity.isdigit() else identity
+            event = Arrived(event.appeal_id, time_ms / 1000, number, *rest)
+        events.append(event)
+    times = [getattr(event, "time_ms", 0) for event in block.events]
+    return Block(block.source, block.lines, events, block.sources, block.rows, times)
+
+
 class Simulation:
     """Drives a pipeline through a plan.
 
@@ -97,8 +110,15 @@ class Simulation:
         comes out: they are all that facts depend on, at a hundredth of the cost.
     """
 
-    def __init__(self, settings: Settings, logs: Sequence[Log], learning: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        logs: Sequence[Log],
+        learning: bool = False,
+        arrived: bool = False,
+    ) -> None:
         self.settings = settings
+        self.arrived = arrived
         self.logs = logs
         self.partitions = 1 + max((log.partition for log in logs), default=0)
         self.learning = learning
@@ -145,9 +165,8 @@ class Simulation:
         log = self.logs[index % len(self.logs)]
         start = max(0, self._next(log) - again)
         end = min(len(log.events), self._next(log) + count)
-        self.pipeline.receive(
-            Block(log.source, range(start, end), log.events[start:end]), log.partition
-        )
+        block = Block(log.source, range(start, end), log.events[start:end])
+        self.pipeline.receive(as_arrived(block) if self.arrived else block, log.partition)
         self._take()
 
     def _take(self) -> None:

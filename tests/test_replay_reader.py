@@ -7,15 +7,19 @@ import io
 import sys
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import replay.reader as reader
+from replay.moments import milliseconds
 from replay.reader import merge_sources, raw_lines, read_lines, source_names
+from streams.codec import EPOCH, Arrived, decode_event
 from streams.collector import Block
 from streams.events import Rejected, Response, Tick
 from streams.settings import ConfigError
@@ -41,6 +45,7 @@ def read(path: str) -> list[tuple[int, object]]:
     """Lines and the second (or reason) of each event."""
     found: list[tuple[int, object]] = []
     for block in read_lines(path):
+        block = block.plain()
         assert len(block.lines) == len(block.events)
         for line, event in zip(block.lines, block.events, strict=True):
             said = event.reason if isinstance(event, Rejected) else event.time_ms // 1000
@@ -194,5 +199,153 @@ def test_a_response_is_read_as_written(tmp_path: Path) -> None:
         b'{"type":"response","appeal_id":7,"time":"2009-01-06T22:09:12.5+01:00","response_id":8,'
         b'"responder":"u","value":2.5,"count":3,"exit":true,"unknown":{}}'
     )
-    got = [event for block in read_lines(write(tmp_path, line)) for event in block.events]
+    got = [event for block in read_lines(write(tmp_path, line)) for event in block.plain().events]
     assert got == [Response("7", 1_231_276_152_500, "8", "u", 2.5, 3, True)]
+
+
+# Many lines decoded at once are what they are one by one.
+
+GOOD = b'{"type":"response","appeal_id":"a","time":"2009-01-06T21:04:00.25Z"}'
+APPEAL = b'{"type":"appeal","appeal_id":7,"time":"1969-01-06T21:04:00+05:30","appealer":"x"}'
+TICK = b'{"type":"tick","time":"2009-01-06T21:04:00Z"}'
+FULL = GOOD[:-1] + b',"response_id":8,"responder":"u","value":2.5,"count":3,"exit":true}'
+WHOLE_LINES = [GOOD, APPEAL, TICK, FULL, LINES[3], GOOD.replace(b'"a"', b"17")]
+ODD_LINES = [
+    *(
+        GOOD + GOOD,
+        GOOD + b" " + TICK,
+        GOOD + b"\r" + GOOD,
+        GOOD + b",",
+        b"," + GOOD,
+        b"}{",
+        b"}",
+        b"{",
+    ),
+    *(
+        GOOD[:-1],
+        b"}" + GOOD,
+        GOOD[:-1] + b',"x":{}',
+        GOOD[:-1] + b',"x":"',
+        b'"}',
+        GOOD[:-1] + b",",
+    ),
+    *(b'"exit":false}', b"[" + GOOD + b"]", GOOD[:-1] + b',"x":[{}', b"{}]}", b'{"x":1}]}', b"{}"),
+    *(
+        b" " + GOOD,
+        GOOD + b" ",
+        GOOD + b"\r",
+        b"\xef\xbb\xbf" + GOOD,
+        b"",
+        b" ",
+        b"\r",
+        b"\x00",
+        b"\x0c",
+    ),
+    *(
+        GOOD[:-1] + b',"x":"}{"}',
+        GOOD[:-1] + b',"x":"}\\n{"}',
+        GOOD[:-1] + b',"x":"\xff"}',
+        b"null",
+    ),
+    *(GOOD.replace(b"2009", b"2109"), GOOD.replace(b"2009", b"1809"), b"//" + GOOD, GOOD + b"\x0c"),
+    GOOD + b" " * reader.EVENT_BYTES_MAX,
+    GOOD[:-1] + b" " * (reader.EVENT_BYTES_MAX - len(GOOD)) + b"}",
+    GOOD[:-1] + b" " * (reader.EVENT_BYTES_MAX + 1 - len(GOOD)) + b"}",
+]
+some_lines = st.lists(st.sampled_from(WHOLE_LINES * 4 + ODD_LINES), max_size=12)
+
+
+def found(path: str) -> list[tuple[int, object]]:
+    blocks = [block.plain() for block in read_lines(path)]
+    return [pair for b in blocks for pair in zip(b.lines, b.events, strict=True)]
+
+
+@given(some_lines, st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+@example([GOOD + TICK, GOOD[:-1], b"}"], b"\n", True)  # as many values as lines, not one in each
+@example([GOOD + GOOD, GOOD[:-1] + b',"x":{', b"}}"], b"\n", True)
+@example([GOOD + GOOD, GOOD[:-1] + b',"x":[{}', b"{}]}"], b"\n", True)
+@example([GOOD + GOOD, GOOD[:-1] + b',"x":"}', b'{"}'], b"\n", True)
+@example([GOOD + GOOD, b""], b"\n", True)
+def test_at_once_is_as_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], end: bytes, ended: bool
+) -> None:
+    path = write(tmp_path_factory.mktemp("at-once"), end.join(lines) + (end if ended else b""))
+    got = found(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_at_once", lambda text: None)
+        assert got == found(path)
+
+
+@pytest.mark.parametrize("line", WHOLE_LINES + [line for line in ODD_LINES if line[:1] == b"{"])
+def test_one_odd_line_among_good_ones(line: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path, b"\n".join([*[GOOD] * 30, line, *[GOOD] * 30]))
+    got = found(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "_at_once", lambda text: None)
+        assert got == found(path)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_good_lines_are_decoded_at_once(packing: str, end: bytes, tmp_path: Path) -> None:
+    """Else nothing would be gained, and no other test would know."""
+    path = write(tmp_path, PACKINGS[packing](end.join([*[GOOD, APPEAL, TICK, FULL] * 99, GOOD])))
+    for block in read_lines(path):
+        assert len(block.times) == len(block.events) > 0
+        assert any(type(event) is Arrived for event in block.events)
+
+
+zones = st.sampled_from([UTC, timezone(timedelta(hours=-11)), timezone(timedelta(minutes=345))])
+aware = st.builds(
+    lambda us, zone: (EPOCH + timedelta(microseconds=us)).astimezone(zone),
+    st.integers(-22 * 10**14, 42 * 10**14),
+    zones,
+)
+
+
+def exactly(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(milliseconds=1)
+
+
+@given(st.lists(aware | aware.map(lambda time: time.replace(microsecond=0)), min_size=1))
+def test_milliseconds_are_exact(times: list[datetime]) -> None:
+    assert numbers(times) == list(map(exactly, times))
+    longer = times * 20  # however the layouts change
+    assert numbers(sorted(longer)) == list(map(exactly, sorted(longer)))
+
+
+def numbers(times: list[Any]) -> list[int]:
+    got = milliseconds(times)
+    assert got is not None
+    return got.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 65_535, 65_536])
+@pytest.mark.parametrize("first", [0, -(10**9), 2**32 - 100, 2**34])
+def test_milliseconds_of_many(count: int, first: int) -> None:
+    times = [EPOCH + timedelta(seconds=first + n, microseconds=999_999) for n in range(count)]
+    times[count // 2] = times[0].replace(microsecond=0)
+    assert numbers(times) == list(map(exactly, times))
+
+
+@given(st.lists(st.floats(-2.2e9, 4.2e9) | st.integers(-(2**31), 2**32).map(float), min_size=1))
+def test_milliseconds_of_unix_seconds(seconds: list[float]) -> None:
+    line = b'{"type":"tick","time":%s}'
+    got = milliseconds(seconds)
+    assert got is not None
+    for second, time_ms in zip(seconds, got.tolist(), strict=True):
+        assert time_ms == round(second * 1000)
+        if -2.2e9 < second < 4.1e9:
+            assert decode_event(line % repr(second).encode()).time_ms == time_ms
+
+
+@pytest.mark.parametrize("odd", [1e300, -1e12])
+def test_absurd_times_are_left_to_the_codec(odd: float) -> None:
+    assert milliseconds([1.0, odd]) is None
+    assert milliseconds([EPOCH, odd]) is None
+
+
+def test_dates_and_numbers_may_be_mixed() -> None:
+    day = EPOCH + timedelta(days=1)
+    for times in ([1.5, day], [day, 1.5], [day, *[1.5] * 99], [1.5, *[day] * 99]):
+        assert numbers(times) == [1500 if time == 1.5 else 86_400_000 for time in times]

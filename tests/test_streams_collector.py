@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+import msgspec
 import pytest
 from strategies import HORIZON_MS, LATENESS_MS, MINUTE_MS, START_MS, Event, small_settings
 from timeline import timeline
 
 from models.ages import AgeGrid
+from streams.codec import Arrived
 from streams.collector import Block, Collector
 from streams.events import Appeal, Checkpoint, Opened, Response, Tick
 
@@ -234,6 +236,25 @@ def test_redelivered_events_are_counted_apart() -> None:
     collector.receive(Block("s", [0, 1, 2], [APPEAL, response(1, "1"), response(2, "2")]))
     collector.finish("s")
     assert fates(collector) == {"redelivered": 2, "appeals": 1, "responses": 2}
+
+
+def test_an_appeal_may_be_named_by_a_number() -> None:
+    appeal = msgspec.structs.replace(APPEAL, appeal_id="7")
+    events = [
+        appeal,
+        Arrived(7, 0.0),
+        Arrived(7, 0.0, 1),
+        Arrived("7", 0.0, "1"),
+        FAR,
+        Arrived(7, 0.0),
+    ]
+    times = [START_MS, *[START_MS + LATENESS_MS] * 3, FAR.time_ms, FAR.time_ms]
+    collector = Collector(small_settings())
+    for index, (event, time_ms) in enumerate(zip(events, times, strict=True)):
+        collector.receive(Block("s", [index], [event], times=[time_ms]))
+    assert fates(collector) == {"appeals": 1, "responses": 2, "duplicate": 1, "ticks": 1}
+    assert final(collector, "7").responses == 2
+    assert collector.state.held["7"]
 
 
 def test_ticks_behind_the_watermark_are_no_news() -> None:

@@ -89,6 +89,13 @@ def test_cuts_redeliveries_and_crashes_leave_no_trace(
 
 
 @given(st.data(), streams())
+def test_responses_may_come_as_they_are_decoded(data: st.DataObject, events: list[Event]) -> None:
+    logs = data.draw(st.sampled_from([one_log, by_type]))(data.draw(shuffled(events)))
+    got = Simulation(SETTINGS, logs, arrived=True).run(data.draw(plans(len(logs))))
+    agree(got, fault_free(events))
+
+
+@given(st.data(), streams())
 def test_partitions_leave_no_trace(data: st.DataObject, events: list[Event]) -> None:
     logs = by_appeal(data.draw(shuffled(events)), data.draw(st.integers(1, 4)))
     agree(Simulation(SETTINGS, logs).run(data.draw(plans(len(logs)))), fault_free(events))

@@ -1,0 +1,102 @@
+"""What a process that reads and collects says to the one that learns, and how it is packed.
+
+A frame is its length (four bytes, little-endian) and msgpack, or JSON where a number is too great
+for that. It holds what one block of events came to: the very envelope that a collector gives to a
+learner, in one process or in two.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from replay.fates import Counts
+from streams.events import Checkpoint, Opened, Rejected
+from streams.settings import Settings
+
+__all__ = ["Ended", "Failed", "Said", "Task", "read_frames", "said_in_parts", "write_frame"]
+
+# A message or a reject is a few hundred bytes, so a frame stays below some megabytes whatever a
+# block came to: at the end of a stream all that is open closes at once.
+_PART = 4096
+
+
+class Task(msgspec.Struct, frozen=True):
+    """What to read: files or a mapping, as `Inputs` names them, under which settings."""
+
+    settings: Settings
+    paths: list[str]
+    map_file: str | None
+
+    def map_path(self) -> Path | None:
+        """Return the mapping file, if that is what to read."""
+        return None if self.map_file is None else Path(self.map_file)
+
+
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """What a block came to: an envelope's content, rejects, and how many events had been read."""
+
+    sequence: int
+    watermark_ms: int
+    messages: list[Opened | Checkpoint]
+    rejects: list[Rejected]
+    events: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag="ended"):
+    """All has been read."""
+
+    counts: Counts
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """It cannot be read: a setting or a mapping is wrong, and `message` says how."""
+
+    message: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Said | Ended | Failed).decode
+_decode_json = msgspec.json.Decoder(Said | Ended | Failed).decode
+
+
+def said_in_parts(said: Said, before_ms: int) -> Iterator[Said]:
+    """Cut what would make too great a frame. All but the last tell `before_ms`, the watermark from
+    before the block, so that nothing is learned before all has been said; rejects come first, so
+    that who stops at one has learned nothing of the block.
+    """
+    messages, rejects = iter(said.messages), iter(said.rejects)
+    left, sequence = len(said.messages) + len(said.rejects), said.sequence
+    while left > _PART:
+        bad = list(islice(rejects, _PART))
+        good = list(islice(messages, _PART - len(bad)))
+        yield Said(sequence, before_ms, good, bad, said.events)
+        left -= _PART
+        sequence += len(good)
+    yield Said(sequence, said.watermark_ms, list(messages), list(rejects), said.events)
+
+
+def write_frame(fd: int, frame: Said | Ended | Failed) -> None:
+    """Write a frame to a pipe, which may make it wait."""
+    try:
+        body = _encode(frame)
+    except OverflowError:  # a sum beyond 64 bits, which only JSON has
+        body = msgspec.json.encode(frame)
+    data = memoryview(len(body).to_bytes(4, "little") + body)
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def read_frames(pipe: IO[bytes]) -> Iterator[Said | Ended | Failed]:
+    """Read frame after frame, until the pipe ends or breaks off."""
+    while len(head := pipe.read(4)) == 4:
+        size = int.from_bytes(head, "little")
+        body = pipe.read(size)
+        if len(body) < size:
+            return
+        yield _decode_json(body) if body.startswith(b"{") else _decode(body)
