@@ -163,24 +163,26 @@ class PooledRetention(base.Regressor):
         log_factor, reach = mean - self._level.normal, NORMAL_95 * sqrt(max(variance, 0.0))
         return exp(log_factor), exp(log_factor - reach), exp(log_factor + reach)
 
-    def first_appeal_expectation(self, x: Mapping[Any, Any]) -> tuple[float, float, float]:
-        """Return what a first appeal by an unknown appealer would draw in place of this one, and
-        how appealers differ.
+    def first_appeal_expectation(self, x: Mapping[Any, Any]) -> tuple[float, float]:
+        """Return what a first appeal by an unknown appealer would draw in place of this one.
 
         Returns
         -------
         log_mean : log of the expected responses without the appealer's own level and wear-out
             (natural log).
-        baseline_mean, baseline_sd : of the log level of an appealer of whom nothing is known, the
-            uncertainty of `log_mean` included.
+        passing_sd : of what is not known of it and does not last: everybody's level. What is not
+            known of the kind and the attributes stays as it is from one appeal of a series to the
+            next, like the appealer's own level, which is larger.
         """
         appeal = self.read(x)
         nothing = (0.0, 0.0)
         alone = appeal._replace(stocks=[nothing, nothing, appeal.stocks[2]])
         belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
-            self._spreads.level_sd, self._spreads.strength
+            self.level_sd, self._spreads.strength
         )
-        return belief.eta, 0.0, sqrt(belief.eta_variance)
+        unknown = max(0.0, belief.eta_variance - self.level_sd**2)
+        _, passing = self._level.moments(appeal.time_days, self._coefficients)
+        return belief.eta, sqrt(min(max(passing, 0.0), unknown))
 
     def read(self, x: Mapping[Any, Any]) -> Appeal:
         """Return the checked features of an appeal, its stocks at the half-lives believed in."""
