@@ -145,7 +145,7 @@ class SeriesEvidence:
         repeat
             1 for a first appeal to this audience (or its first after a long rest), 2 for the next.
         expectation_sd
-            Sd of the log of `expected_first`, level, kind and all: with an unlearned model large.
+            Sd of the log of `expected_first` that differs from appeal to appeal: the level's.
         log_retention
             Log of what the pooled model forecast before this appeal's responses: one alternative
             among the others, so a wrong one costs power and not validity. 0 if it says nothing.

@@ -169,26 +169,32 @@ class PooledRetention(base.Regressor):
         log_factor, reach = mean - self._level.normal, NORMAL_95 * sqrt(max(variance, 0.0))
         return exp(log_factor), exp(log_factor - reach), exp(log_factor + reach)
 
-    def first_appeal_expectation(self, x: Mapping[Any, Any] | Appeal) -> tuple[float, float, float]:
-        """Return what a first appeal by an unknown appealer would draw in place of this one, with
-        the luck of its moment, and how appealers differ.
+    def first_appeal_expectation(self, x: Mapping[Any, Any] | Appeal) -> tuple[float, float]:
+        """Return what a first appeal by an unknown appealer would draw in place of this one.
 
         Returns
         -------
         log_mean : log of the expected responses without the appealer's own level and wear-out
             (natural log).
-        baseline_mean, baseline_sd : of the log level of an appealer of whom nothing is known, the
-            uncertainty of `log_mean` included.
+        passing_sd : of what is not known of it and does not last: everybody's level, and the luck
+            of its moment, of which siblings tell. What is not
+            known of the kind and the attributes stays as it is from one appeal of a series to the
+            next, like the appealer's own level, which is larger.
         """
         appeal = self.read(x)
         alone = appeal._replace(
             stocks=(0.0, 0.0, appeal.stocks[2]), rises=(0.0, 0.0, appeal.rises[2])
         )
         belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
-            self._spreads.level_sd, self._spreads.strength
+            self.level_sd, self._spreads.strength
         )
-        belief, _ = self._with_luck(belief, appeal)
-        return belief.eta, 0.0, sqrt(belief.eta_variance)
+        unknown = max(0.0, belief.eta_variance - self.level_sd**2)
+        _, passing = self._level.moments(appeal.time_days, self._coefficients)
+        passing = min(max(passing, 0.0), unknown)
+        luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
+        if luck is not None:
+            return belief.eta + luck.mean, sqrt(passing + luck.variance)
+        return belief.eta, sqrt(passing)
 
     def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
         """Return the checked features of an appeal, its stocks at the half-lives believed in.
@@ -286,9 +292,7 @@ class PooledRetention(base.Regressor):
         dispersion its count scatters besides.
         """
         appeal = self.read(x)
-        return self._with_luck(self._foresee(appeal, self._effects.find(appeal.unit))[1], appeal)
-
-    def _with_luck(self, belief: Belief, appeal: Appeal) -> tuple[Belief, float]:
+        belief = self._foresee(appeal, self._effects.find(appeal.unit))[1]
         luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
         if luck is None:
             return belief, self.size

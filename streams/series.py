@@ -7,7 +7,7 @@ learned from (the series' own evidence). It is said when it differs from the las
 from __future__ import annotations
 
 from collections import OrderedDict
-from math import exp, log, sqrt
+from math import exp, log
 from typing import Any
 
 import msgspec
@@ -32,7 +32,7 @@ LIVE_MS = 182 * DAY_MS
 RESTED_STOCK = 0.125  # three half-lives
 # Most series end after an appeal or two, which can show nothing: those to choose from are the ones
 # with so many. How many there were does not depend on the evidence, so the choice is as valid.
-CHOICE_APPEALS_MIN = 5
+CHOICE_APPEALS_MIN = 6
 DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
@@ -129,18 +129,17 @@ class SeriesBook:
         series, evidence = self._series.get(key), self._evidence.get(key)
         if series is None or evidence is None:
             return None
-        log_mean, _, sd = self._model.first_appeal_expectation(seen)
-        level_sd = self._model.level_sd
+        log_mean, passing_sd = self._model.first_appeal_expectation(seen)
         stocks = x["kind_stock"][HALF_LIFE_NODES]
         evidence.learn_one(
             time_days=x["time_days"],
             responses=responses,
             expected_first=max(exp(log_mean), 1e-9),
-            baseline_sd=max(level_sd, BASELINE_SD_MIN),
+            baseline_sd=max(self._model.level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
             stocks=stocks,
             repeat=x["repeat"],
-            expectation_sd=sqrt(max(0.0, sd * sd - level_sd * level_sd)),
+            expectation_sd=passing_sd,
             log_retention=log(forecast.retention),
         )
         self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
@@ -213,18 +212,19 @@ class SeriesBook:
         """Weigh the evidence among all live series that have shown something by now. Returns
         whether anything was confirmed by it.
 
-        What is confirmed stays so until a rest: its e-value then stays in the choice as it was.
+        What is confirmed stays so until a rest; its e-value goes on in the choice as it is, and
+        mostly up, which lowers the bar for the others.
         """
         before = series.worn, series.rising
         least = log(self._settings.evidence_min)
         series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
         if evidence.appeals < CHOICE_APPEALS_MIN:
             return False
+        self._worn.update(key, evidence.log_e_worn)
+        self._rising.update(key, evidence.log_e_rising)
         if not series.worn:
-            self._worn.update(key, evidence.log_e_worn)
             series.worn = evidence.log_e_worn >= least and self._worn.selected(key)
         if not series.rising:
-            self._rising.update(key, evidence.log_e_rising)
             series.rising = evidence.log_e_rising >= least and self._rising.selected(key)
         return (series.worn, series.rising) != before
 
