@@ -17,7 +17,7 @@ a Gaussian observation of eta by moment matching (models.gaussian), and the stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log, sqrt
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from models import kernels
 from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
+from models.gaps import Gaps
 from models.gaussian import NORMAL_95, matched_size, tilt
 from models.joint import Belief, Joint, linearise
 from models.layout import Layout
@@ -96,9 +97,7 @@ class PooledRetention(base.Regressor):
         self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
         self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
-        self._kind_span: dict[str, list[float]] = {}
-        self._log_gap_sum = 0.0
-        self._gaps = 0
+        self.gaps = Gaps()
         self.learned = 0
         self._asked: tuple[tuple[Appeal, int, int], Joint, Belief] | None = None
 
@@ -117,7 +116,9 @@ class PooledRetention(base.Regressor):
         appeal = self.read(x)
         self._make_room(appeal)
         self._level.advance(appeal.time_days, self._coefficients, self._effects)
-        self._notice_gaps(appeal)
+        last_days = float(self._effects.last_days[self._effects.find(appeal.unit)])
+        known_kind = appeal.kind if appeal.kind in self.layout.at["kind"] else None
+        self.gaps.notice(appeal.time_days, last_days, known_kind)
         unit = self._effects.touch(appeal.unit, appeal.time_days)
         self._learn_count(appeal, y, unit)
         self.layout.notice(appeal)
@@ -177,9 +178,9 @@ class PooledRetention(base.Regressor):
         log_mean : log of the expected responses without the appealer's own level and wear-out
             (natural log).
         passing_sd : of what is not known of it and does not last: everybody's level, and the luck
-            of its moment, of which siblings tell. What is not
-            known of the kind and the attributes stays as it is from one appeal of a series to the
-            next, like the appealer's own level, which is larger.
+            of its moment, of which siblings tell. What is not known of the kind and the attributes
+            stays as it is from one appeal of a series to the next, like the appealer's own level,
+            which is larger.
         """
         appeal = self.read(x)
         alone = appeal._replace(
@@ -271,16 +272,6 @@ class PooledRetention(base.Regressor):
         level = float(covariance[np.ix_(indices, indices)].sum())
         return across / sqrt(max(level * float(covariance[crowd, crowd]), 1e-300))
 
-    @property
-    def typical_gap_days(self) -> float:
-        """The geometric mean of the time between an appealer's appeals."""
-        return exp(self._log_gap_sum / self._gaps) if self._gaps else 7.0
-
-    def crowd_gap_days(self, kind: str) -> float:
-        """Return the mean time between appeals of a kind in the community."""
-        count, first_days, last_days = self._kind_span.get(kind, [0, 0.0, 0.0])
-        return (last_days - first_days) / (count - 1) if count > 1 else 7.0
-
     def summary(self) -> dict[str, Any]:
         """Return what has been learned (see retention_summary.summarise)."""
         return summarise(self)
@@ -316,18 +307,6 @@ class PooledRetention(base.Regressor):
             del self._first_unit[next(iter(self._first_unit))]
         self.layout.make_room(appeal, several_audiences=first != appeal.unit)
         self._effects.fit(self._coefficients.capacity)
-
-    def _notice_gaps(self, appeal: Appeal) -> None:
-        """Keep what is typical of the time between appeals, for the summary."""
-        unit = self._effects.find(appeal.unit)
-        gap_days = appeal.time_days - float(self._effects.last_days[unit])
-        if unit != BLANK and gap_days > 0.0:
-            self._log_gap_sum += log(gap_days)
-            self._gaps += 1
-        if appeal.kind in self.layout.at["kind"]:
-            span = self._kind_span.setdefault(appeal.kind, [0, appeal.time_days, 0.0])
-            span[0] += 1
-            span[2] = appeal.time_days
 
     def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
@@ -381,8 +360,7 @@ class PooledRetention(base.Regressor):
             "spreads": self._spreads.state(),
             "moments": self._moments.state(),
             "first_unit": list(self._first_unit.items()),
-            "kind_span": [[kind, *span] for kind, span in self._kind_span.items()],
-            "gaps": [self._log_gap_sum, self._gaps],
+            "gaps": self.gaps.state(),
             "learned": self.learned,
         }
 
@@ -396,7 +374,6 @@ class PooledRetention(base.Regressor):
         self._moments.restore(state["moments"])
         self._level.restore(state["level"])
         self._first_unit = {k: v for k, v in state["first_unit"]}
-        self._kind_span = {kind: list(span) for kind, *span in state["kind_span"]}
-        self._log_gap_sum, self._gaps = state["gaps"]
+        self.gaps.restore(state["gaps"])
         self.learned = state["learned"]
         self._asked = None

@@ -42,7 +42,7 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
             name: _interval_of_log(*_moments(layout, layout.half_life + axis))
             for axis, name in enumerate(AXES)
         },
-        "typical_gap_days": model.typical_gap_days,
+        "typical_gap_days": model.gaps.typical_days,
         "moderators": [_moderator(layout, name) for name in layout.at["attribute"]],
         "dispersion": {
             "estimate": model.size,
@@ -67,7 +67,7 @@ def _wear_out(model: PooledRetention, kind: str, axis: int) -> dict[str, Any]:
     entries = [layout.wear + axis, at]
     rate = float(layout.coefficients.mean[entries].sum())
     sd = sqrt(max(_variance(layout, entries, [1.0, 1.0]), 0.0))
-    gap_days = model.typical_gap_days if AXES[axis] != "crowd" else model.crowd_gap_days(kind)
+    gap_days = model.gaps.typical_days if AXES[axis] != "crowd" else model.gaps.of_kind_days(kind)
     return {
         "kind": kind,
         "axis": AXES[axis],
