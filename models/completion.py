@@ -31,7 +31,7 @@ from scipy.special import gammaln
 from models.age_laws import truncated_law
 from models.ages import AgeGrid
 from models.hours import HourProfile, hour_of_week
-from models.ladder import Ladder, count
+from models.ladder import Ladder, count, share
 
 __all__ = ["Completion", "CurvePoint"]
 
@@ -159,9 +159,8 @@ class Completion:
         """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
         if not 1 <= bins <= self.grid.bins:
             raise ValueError(f"bins: expected 1 to {self.grid.bins}, got {bins}")
-        hour = hour_of_week(time_ms)
-        ladder = self._kinds.get(kind, self._others)
-        return ladder.share(hour, self.hours.average[hour], bins)
+        density = self._kinds.get(kind, self._others).density
+        return share(density, self.hours.average[hour_of_week(time_ms)], bins)
 
     def density(self, kind: str, time_ms: int) -> Floats:
         """Return the share of the final responses by bin, put at `time_ms`, shape (grid.bins,)."""

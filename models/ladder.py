@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["Ladder", "count"]
+__all__ = ["Ladder", "count", "share"]
 
 Floats = NDArray[np.float64]
 SHARE_MIN = 1e-9
@@ -25,7 +25,7 @@ class Ladder:
     the share arrived by the end of a bin. All of shape (bins,).
     """
 
-    __slots__ = ("arrived", "density", "learned", "new", "refit_at", "shares", "total", "variance")
+    __slots__ = ("arrived", "density", "learned", "new", "refit_at", "total", "variance")
 
     def __init__(self, bins: int) -> None:
         self.new = np.zeros(bins)
@@ -45,15 +45,6 @@ class Ladder:
     def adopt(self, arrived: Floats, density: Floats, variance: Floats) -> None:
         """Take over a curve."""
         self.arrived, self.density, self.variance = arrived, density, variance
-        self.shares: dict[int, list[float]] = {}  # by hour of the week, as they are asked for
-
-    def share(self, hour: int, profile: Floats, bins: int) -> float:
-        """Return the share arrived after `bins` bins, put at an hour of that profile (by bin)."""
-        known = self.shares.get(hour)
-        if known is None:
-            arrived = np.cumsum(self.density * profile)
-            known = self.shares[hour] = np.maximum(arrived / arrived[-1], SHARE_MIN).tolist()
-        return known[bins - 1]
 
     def state(self) -> dict[str, Any]:
         """Return everything counted, and the curve, as plain data."""
@@ -75,6 +66,17 @@ class Ladder:
 
 
 _ARRAYS = ("new", "total", "arrived", "density", "variance")
+
+
+@compiled
+def share(density: Floats, profile: Floats, bins: int) -> float:
+    """Return the share arrived after `bins` bins, put at an hour of that profile (by bin)."""
+    arrived = total = 0.0
+    for k in range(density.shape[0]):
+        total += density[k] * profile[k]
+        if k == bins - 1:
+            arrived = total
+    return max(SHARE_MIN, arrived / total)
 
 
 @compiled

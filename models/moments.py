@@ -85,7 +85,7 @@ class Moments:
         """Learn that a count came of which the log mean was N(eta, variance), luck apart."""
         moment = self._latest.pop(unit, None)
         if moment is None or moment.time_days != time_days:
-            self._latest[unit] = Moment(time_days, y, eta, variance, size)
+            self._latest[unit] = Moment(time_days, float(y), eta, variance, size)
             if len(self._latest) > self.units_max:
                 self._latest.popitem(last=False)
             return

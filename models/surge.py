@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from models.ages import AgeGrid
+from models.kernels import compiled
 
 __all__ = ["RATIOS", "Surge"]
 
@@ -212,7 +212,8 @@ class Surge:
         expected = counts.sum() * self._paced(seen, counts, density)
         fits = []
         for stay in self._stay:
-            past, past_expected = self._excited(np.stack((came, expected)), stay)
+            past = excited(came, self.grid.fine_slots, *stay)
+            past_expected = excited(expected, self.grid.fine_slots, *stay)
             floor = BACKGROUND_MIN * expected[seen]
             background = expected[seen] - RATIOS[:, None] * past_expected[seen]
             intensity = np.maximum(background, floor) + RATIOS[:, None] * past[seen]
@@ -236,18 +237,20 @@ class Surge:
         by_slot: Floats = np.maximum(np.diff(arrived / arrived[-1], prepend=0.0), 1e-9)
         return by_slot
 
-    def _excited(self, rows: Floats, stay: tuple[float, float]) -> Floats:
-        """Return what earlier slots set off in each slot, were the ratio 1, shape of `rows`.
 
-        A slot's own responses set off none in it: their mass all falls into later ones.
-        """
-        excited, held = np.empty_like(rows), np.zeros((len(rows), 1))
-        fine = self.grid.fine_slots
-        for part, stays in ((slice(None, fine), stay[0]), (slice(fine, None), stay[1])):
-            after, _ = lfilter([1.0], [1.0, -stays], rows[:, part], axis=1, zi=stays * held)
-            excited[:, part] = (1.0 - stays) * np.concatenate((held, after[:, :-1]), axis=1)
-            held = after[:, -1:]
-        return excited
+@compiled
+def excited(came: Floats, fine_slots: int, stay_fine: float, stay_coarse: float) -> Floats:
+    """Return what earlier slots set off in each slot, were the ratio 1, shape of `came`.
+
+    A slot's own responses set off none in it: their mass all falls into later ones. `stay_*` is
+    what stays of the mass after a fine slot, and after a coarse one.
+    """
+    result, held = np.empty(came.shape[0]), 0.0
+    for i in range(came.shape[0]):
+        stay = stay_fine if i < fine_slots else stay_coarse
+        result[i] = (1.0 - stay) * held
+        held = came[i] + stay * held
+    return result
 
 
 def _background(expected: Floats, past_expected: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from math import exp2, log1p
 from zlib import crc32
 
@@ -18,7 +17,7 @@ GROWTH_MAX = 500.0
 
 
 class ReciprocityState(msgspec.Struct):
-    """Answers by responder, least recent first, in units of 2^((since - now) / half-life)."""
+    """Answers by responder, in units of 2^((since - now) / half-life)."""
 
     since_ms: int | None = None
     given: list[tuple[int, float]] = []
@@ -33,7 +32,7 @@ class Reciprocity:
     Parameters
     ----------
     responders_max
-        How many responders are remembered, the latest.
+        How many responders are remembered; beyond, those who gave least lately are forgotten.
     state
         A state to go on from.
     """
@@ -42,8 +41,7 @@ class Reciprocity:
         state = state or ReciprocityState()
         self._responders_max = responders_max
         self._since_ms = state.since_ms
-        # A plain dict would look through all that has been taken from its front for the next one.
-        self._given = OrderedDict(state.given)
+        self._given = dict(state.given)
         self.forgotten = state.forgotten
 
     def of(self, appealer: str, time_ms: int) -> float:
@@ -59,11 +57,17 @@ class Reciprocity:
         given, own = self._given, crc32(appealer.encode())
         for hashed in responders:
             if hashed != own:
-                given[hashed] = given.pop(hashed, 0.0) + weight
-        excess = len(given) - self._responders_max
-        for _ in range(excess):
-            given.popitem(last=False)
-        self.forgotten += max(0, excess)
+                given[hashed] = given.get(hashed, 0.0) + weight
+        if len(given) > self._responders_max:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget a quarter of the responders: those who gave least, or longest ago."""
+        excess = len(self._given) - 3 * self._responders_max // 4
+        least = sorted(self._given.items(), key=lambda item: (item[1], item[0]))[:excess]
+        for hashed, _ in least:
+            del self._given[hashed]
+        self.forgotten += excess
 
     def _growth(self, time_ms: int) -> float:
         """Return what an answer now weighs against one at the beginning."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.ages import AgeGrid
 from models.completion import Completion
-from models.surge import RATIOS, Surge, _background
+from models.surge import RATIOS, Surge, _background, excited
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -95,14 +95,14 @@ def test_past_responses_decay_through_fine_and_coarse_slots() -> None:
     surge = Surge(GRID)
     kernel = 1
     mean_ms = 29 * MINUTE_MS * (WEEK_MS / 350) / (29 * MINUTE_MS)
-    came = np.zeros((1, GRID.slots))
-    came[0, 1400] = 1.0  # forty minutes before slots widen
-    excited = surge._excited(came, surge._stay[kernel])[0]
-    assert excited[:1401].sum() == 0.0
-    assert excited.sum() == pytest.approx(1.0, abs=1e-6)
+    came = np.zeros(GRID.slots)
+    came[1400] = 1.0  # forty minutes before slots widen
+    set_off = excited(came, GRID.fine_slots, *surge._stay[kernel])
+    assert set_off[:1401].sum() == 0.0
+    assert set_off.sum() == pytest.approx(1.0, abs=1e-6)
     ends = SLOT_EDGES[1:]
     passed = 1.0 - np.exp(-(ends - ends[1400]) / mean_ms)
-    assert np.cumsum(excited)[1401:] == pytest.approx(passed[1401:], abs=1e-9)
+    assert np.cumsum(set_off)[1401:] == pytest.approx(passed[1401:], abs=1e-9)
 
 
 def test_few_responses_say_nothing() -> None:
