@@ -14,6 +14,7 @@ import typer
 
 from replay import cli_evaluate, cli_live, cli_metrics
 from replay.errors import ReadingDied, StrictError
+from replay.garbage import collect_seldom
 from replay.options import (
     ConfigOption,
     OpenMetricsOption,
@@ -203,6 +204,7 @@ def _speed(text: str) -> float | None:
 
 def main() -> None:
     """Run the command line."""
+    collect_seldom()
     for module in (cli_evaluate, cli_live, cli_metrics):
         module.register(app)
     try:

@@ -18,6 +18,7 @@ import msgspec
 
 from replay.fates import counts_of
 from replay.frames import Ended, Failed, Said, Task, said_in_parts, write_frame
+from replay.garbage import collect_seldom
 from replay.inputs import open_sources
 from replay.reader import merge_sources
 from streams.collector import Collector
@@ -56,6 +57,7 @@ def feed(task: Task, write: Callable[[Said | Ended | Failed], None]) -> None:
 
 def main() -> None:
     """Do what the task says, for as long as somebody listens."""
+    collect_seldom()
     signal.signal(signal.SIGTERM, _stop)
     pipe = os.dup(1)
     os.dup2(2, 1)  # what a library may print is no frame
