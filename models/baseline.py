@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import base, compose, linear_model
+from river import base, linear_model
 
 from models.counts import Dispersion, require_count, require_exposure
 from models.forecast import Features, Forecast
@@ -67,13 +67,17 @@ class LinearDesign:
             raise ValueError(f"features: expected finite numbers, got {features}")
         return features
 
-    def name(self, x: Features) -> None:
-        """Give kinds and attributes not met before a coefficient, while there is room."""
+    def name(self, x: Features) -> bool:
+        """Give kinds and attributes not met before a coefficient, while there is room; return
+        whether there were any.
+        """
+        before = len(self._kinds) + len(self._attributes)
         if len(self._kinds) < self.kinds_max:
             self._kinds.setdefault(x["kind"], f"kind={x['kind']}")
         for name in x.get("attributes", {}):
             if len(self._attributes) < self.attributes_max:
                 self._attributes.setdefault(name, f"attribute={name}")
+        return len(self._kinds) + len(self._attributes) > before
 
     def state(self) -> dict[str, list[str]]:
         """Return the kinds and attributes that have a coefficient."""
@@ -139,8 +143,6 @@ class LogRateRegression(base.Regressor):
         self._regression: Any = linear_model.BayesianLinearRegression(
             alpha=1, beta=1, smoothing=None
         )
-        features: Any = self.features
-        self._pipeline: Any = compose.FuncTransformer(features) | self._regression
         self._appealers: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._level = (0.0, 0.0, 0.0)  # sum of weighted residuals, of weights, and when, in days
         self._calibration = (0.0, 0.0)
@@ -160,8 +162,10 @@ class LogRateRegression(base.Regressor):
         """Return the log of the probability given to `y` responses, then learn them."""
         require_count(y)
         exposure, time_days = require_exposure(x), x["time_days"]
-        eta, variance = self._log_rate(x)
-        self.design.name(x)
+        features = self.features(x)
+        eta, variance = self._log_rate(x, features)
+        if self.design.name(x):
+            features = self.features(x)
         mean = self._mean(exposure, eta)
         level, (appealer, appealer_variance) = self._level_at(time_days), self._appealer(x)
         line = eta - level - appealer
@@ -169,7 +173,7 @@ class LogRateRegression(base.Regressor):
         log_score = self.dispersion.learn_one(mean, y, variance)
         rest = log((y + 0.5) / exposure) - level - appealer
         self._regression.beta = 1.0 / (noise + appealer_variance)
-        self._pipeline.learn_one(x, rest)
+        self._regression.learn_one(features, rest)
         # What the line still leaves over once it has learned this (Kalman's gain, in reverse).
         residual = (rest - line) * (noise + appealer_variance) / (noise + variance)
         self._learn_appealer(x["appealer"], residual + appealer, 1.0 / noise)
@@ -179,12 +183,14 @@ class LogRateRegression(base.Regressor):
 
     def predict_one(self, x: Features) -> float:  # type: ignore[override]
         """Return the expected responses."""
-        return self._mean(require_exposure(x), self._log_rate(x)[0])
+        return self._mean(require_exposure(x), self._log_rate(x, self.features(x))[0])
 
     def forecast_one(self, x: Features) -> Forecast:
         """Return retention and expected responses with 90 % intervals."""
         exposure = require_exposure(x)
-        (eta, eta_variance), (log_retention, variance) = self._log_rate(x), self._log_retention(x)
+        features = self.features(x)
+        eta, eta_variance = self._log_rate(x, features)
+        log_retention, variance = self._log_retention(features)
         # Nobody knows retention better than to 2 % and to a twentieth of the effect.
         sd = sqrt(variance + (0.05 * log_retention) ** 2 + 0.02**2)
         low, high = log_retention - NORMAL_95 * sd, log_retention + NORMAL_95 * sd
@@ -195,7 +201,7 @@ class LogRateRegression(base.Regressor):
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (negative binomial)."""
         require_count(y)
-        eta, variance = self._log_rate(x)
+        eta, variance = self._log_rate(x, self.features(x))
         return self.dispersion.log_score_one(self._mean(require_exposure(x), eta), y, variance)
 
     def state(self) -> dict[str, Any]:
@@ -238,7 +244,7 @@ class LogRateRegression(base.Regressor):
         self._calibration = (observed, expected)
         self.dispersion.restore(state["dispersion"])
 
-    def _log_rate(self, x: Features) -> tuple[float, float]:
+    def _log_rate(self, x: Features, features: dict[str, float]) -> tuple[float, float]:
         """Return mean and variance of the log rate.
 
         Read from the posterior itself: river's predictive distribution would seed a random
@@ -246,29 +252,28 @@ class LogRateRegression(base.Regressor):
         """
         appealer, variance = self._appealer(x)
         eta = appealer + self._level_at(x["time_days"])
-        vector, means, covariance = self._posterior(x)
+        vector, means, covariance = self._posterior(features)
         if not len(vector):
             return eta, self.INTERCEPT_SD**2
         return eta + float(vector @ means), variance + _quadratic(covariance, vector)
 
-    def _log_retention(self, x: Features) -> tuple[float, float]:
+    def _log_retention(self, features: dict[str, float]) -> tuple[float, float]:
         """Return mean and variance of the part of the log rate that the stocks make."""
         stocks = len(self.design.stock_names)  # they come first in every design
-        vector, means, covariance = self._posterior(x)
+        vector, means, covariance = self._posterior(features)
         if not len(vector):
-            features = self.features(x)
             return 0.0, fsum(features[name] ** 2 for name in self.design.stock_names)
         vector[stocks:] = 0.0
         return float(vector @ means), _quadratic(covariance, vector)
 
-    def _posterior(self, x: Features) -> tuple[Floats, Floats, Floats]:
+    def _posterior(self, features: dict[str, float]) -> tuple[Floats, Floats, Floats]:
         """Return the features as river orders them, and its means and covariance of coefficients;
         all are empty before the first appeal.
         """
         regression = self._regression
         index, vector = regression._idx, np.zeros(regression._cap)
         regression._ensure_m()
-        for name, value in self.features(x).items():
+        for name, value in features.items():
             if name in index:
                 vector[index[name]] = value
         return vector, regression._m_arr, regression._ss_inv_arr

@@ -14,11 +14,13 @@ from contextlib import suppress
 from math import isfinite
 from typing import Any, Protocol
 
+import numpy as np
 from river import linear_model, optim, utils
 
 from models.baseline import LinearDesign, LogRateRegression
 from models.counts import Dispersion, require_count, require_exposure
 from models.forecast import Features
+from models.stock import HALF_LIVES_DAYS
 
 __all__ = ["AlwaysAsNew", "Challengers", "PoissonDescent"]
 
@@ -314,10 +316,13 @@ class Challengers:
             model.restore(state["models"][name])
 
 
+_ONES = np.ones(len(HALF_LIVES_DAYS))
+
+
 def _require(x: Features, y: float) -> None:
     """Refuse, before the first of them has learned it, what any of the challengers would refuse."""
     require_count(y)
     require_exposure(x)
-    stocks = float(x["own"].sum() + x["kind_stock"].sum() + x["crowd"].sum())
+    stocks = float(_ONES @ x["own"] + _ONES @ x["kind_stock"] + _ONES @ x["crowd"])
     if not isfinite(stocks + x.get("reciprocity", 0.0)):
         raise ValueError(f"stocks and reciprocity: expected finite numbers, got {x}")

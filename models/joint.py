@@ -196,10 +196,13 @@ def _within_reason(belief: Belief) -> Belief:
     A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
     25; exponentials of that are no numbers.
     """
+    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
     if belief.eta_variance < VARIANCE_MIN:
         # Known as well as that, it is rounding that is left of the variance, or less than nothing.
-        return belief._replace(eta_variance=VARIANCE_MIN, covariance=0.0)
-    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
+        retention = min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX)
+        return belief._replace(
+            eta=eta, eta_variance=VARIANCE_MIN, retention=retention, covariance=0.0
+        )
     if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
         return belief
     share = min(1.0, VARIANCE_MAX / belief.eta_variance)

@@ -150,5 +150,6 @@ def tell(
         after, left = tilted(y, mean, variance, own_size, abscissae, log_weights, nodes, weights)
         gain = variances[k] / variance
         means[k] += gain * (after - mean)
-        variances[k] -= gain * gain * (variance - left)
+        # Of what is known to the last digit, rounding must not leave less than nothing.
+        variances[k] = max(variances[k] - gain * gain * (variance - left), 0.0)
     return fit
