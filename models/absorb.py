@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["absorb"]
+__all__ = ["absorb", "step"]
 
 Floats = NDArray[np.float64]
 
@@ -118,3 +118,40 @@ def absorb(mean: Floats, variance: Floats, y: float, phi: float) -> tuple[Floats
                 mean[i], variance[i], y, phi, weight, information, about
             )
     return log_p, eta, left
+
+
+@compiled
+def step(
+    mean: Floats,
+    variance: Floats,
+    ratios: Floats,
+    offset: Floats,
+    drift: float,
+    y: float,
+    phi: float,
+    spares_last: bool,
+) -> Floats:
+    """Let every row absorb a count; brings `mean`, `variance` and `ratios` up to date in place.
+
+    Parameters
+    ----------
+    offset : log of what each row expects where its mean is 0. drift : variance that has come to
+        each since the last count. spares_last : whether the last row does not learn this one.
+
+    Returns
+    -------
+    What the count adds to the log ratio of each row's likelihood to the first one's.
+    """
+    n = mean.shape[0]
+    for i in range(n):
+        mean[i] += offset[i]
+        variance[i] += drift
+    increments, eta, left = absorb(mean, variance, y, phi)
+    if spares_last:
+        eta[n - 1], left[n - 1] = mean[n - 1], variance[n - 1]
+    null = increments[0]
+    for i in range(n):
+        mean[i], variance[i] = eta[i] - offset[i], left[i]
+        increments[i] -= null
+        ratios[i] += increments[i]
+    return increments

@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.absorb import absorb
+from models.absorb import step
 from models.alternatives import (
     HALF_LIFE_NODES,
     ROWS,
@@ -165,31 +165,26 @@ class SeriesEvidence:
         rows = log_retentions(stocks, repeat, log_retention)
         if self._mean.size == 1 and rows.any():
             self._expand()
-        offset = math.log(expected_first) + rows[: self._mean.size]
-        self._variance = self._variance + self.drift_sd**2 * max(0.0, time_days - self._time_days)
-        log_p, eta, variance = absorb(
-            self._mean + offset,
+        increments = step(
+            self._mean,
             self._variance,
+            self._ratios,
+            math.log(expected_first) + rows[: self._mean.size],
+            self.drift_sd**2 * max(0.0, time_days - self._time_days),
             float(responses),
             _widened(dispersion, expectation_sd),
+            bool(stocks[1] > _FRESH_STOCK_MAX),
         )
-        if stocks[1] > _FRESH_STOCK_MAX:
-            eta[-1], variance[-1] = self._mean[-1] + offset[-1], self._variance[-1]
-        self._mean, self._variance, self._time_days = eta - offset, variance, time_days
+        self._time_days = time_days
         self.appeals += 1
-        self._weigh(log_p - log_p[0])
+        if increments.size > 1:
+            self.increments = increments
+            self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
     def _expand(self) -> None:
         self._mean = np.repeat(self._mean, ROWS)
         self._variance = np.repeat(self._variance, ROWS)
         self._ratios = np.zeros(ROWS)
-
-    def _weigh(self, increments: Floats) -> None:
-        if increments.size == 1:
-            return
-        self.increments = increments
-        self._ratios = self._ratios + increments
-        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
     def retention(
         self, stocks: Floats, repeat: int, log_retention: float = 0.0
@@ -241,8 +236,8 @@ class SeriesEvidence:
         self._ratios = np.frombuffer(state["ratios"], dtype="<f8").copy()
         self.increments = None
         self.log_e_worn = self.log_e_rising = 0.0
-        self._weigh(np.zeros(self._ratios.size))
-        self.increments = None
+        if self._ratios.size > 1:
+            self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
 
 class KindEvidence:

@@ -33,9 +33,6 @@ Floats = NDArray[np.float64]
 
 # A conditioned quantity comes after all that are still of interest (see exchange_prior).
 ETA, RETENTION, U_WEAR, U_LEVEL = range(kernels.QUANTITIES)
-# Beyond these, natural logs, nothing that asks people for things has ever been.
-ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
-VARIANCE_MIN = 1e-6
 
 
 class Belief(NamedTuple):
@@ -65,10 +62,12 @@ class Joint:
     spread : shape (capacity,), its covariance with the coefficients.
     slope : what one more u_wear adds to log retention.
     open_variance : of the level, as it may have moved since it was last learned.
-    prior_sds : of the unit's level and wear-out.
+    prior_sds : shape (2,), of the unit's level and wear-out.
+    belief : under the priors used for prediction, within reason.
     """
 
     __slots__ = (
+        "belief",
         "covariance",
         "eta",
         "eta_variance",
@@ -90,7 +89,8 @@ class Joint:
         spread: Floats,
         slope: float,
         open_variance: float,
-        prior_sds: list[float],
+        prior_sds: Floats,
+        belief: Belief,
     ) -> None:
         self.mean = mean
         self.covariance = covariance
@@ -101,21 +101,7 @@ class Joint:
         self.slope = slope
         self.open_variance = open_variance
         self.prior_sds = prior_sds
-
-    def believe(self, level_sd: float, strength: Strength) -> Belief:
-        """Return the belief under the priors used for prediction: units differ as given."""
-        level_prior_sd, wear_prior_sd = self.prior_sds
-        eta, variance, *retention = kernels.believe(
-            self.mean,
-            self.covariance,
-            level_prior_sd,
-            wear_prior_sd,
-            level_sd,
-            strength.sd,
-            strength.share,
-            self.slope,
-        )
-        return _within_reason(Belief(eta, variance + self.open_variance, *retention))
+        self.belief = belief
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
         """Return the belief about log mean and one effect, the other having another prior sd.
@@ -129,7 +115,7 @@ class Joint:
         kept = U_LEVEL + U_WEAR - effect
         mean, covariance = self.mean.tolist(), self.covariance.tolist()
         own, to_eta, to_kept = (covariance[effect][i] for i in (effect, ETA, kept))
-        prior_sd = self.prior_sds[U_LEVEL - effect]
+        prior_sd = float(self.prior_sds[U_LEVEL - effect])
         lacking = sd**-2 - prior_sd**-2
         factor = lacking / (1.0 + min(own, prior_sd * prior_sd) * lacking)
         change = -mean[effect] * factor
@@ -142,15 +128,26 @@ class Joint:
         )
 
 
-def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: Effects) -> Joint:
-    """Return what is believed of an appeal by the unit in row `unit` of the effects."""
+def linearise(
+    appeal: Appeal,
+    unit: int,
+    layout: Layout,
+    level: Level,
+    effects: Effects,
+    level_sd: float,
+    strength: Strength,
+) -> Joint:
+    """Return what is believed of an appeal by the unit in row `unit` of the effects.
+
+    level_sd, strength : how units differ, for the belief to predict with.
+    """
     coefficients, jumps = layout.coefficients, level.jumps
     mean, covariance = coefficients.mean, coefficients.covariance
     rows, spread = np.empty((2, len(mean))), np.empty((kernels.QUANTITIES, len(mean)))
     moments = np.empty((1 + kernels.QUANTITIES, kernels.QUANTITIES))
     slot, weight, open_variance = level.entry(appeal.time_days)
     kind, group, places, values = layout.found(appeal)
-    eta, eta_variance, slope = linearised(
+    eta, eta_variance, slope, *belief = linearised(
         layout.places,
         int(appeal.time_days) % WEEKDAYS,
         slot,
@@ -170,12 +167,17 @@ def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: 
         effects.mean,
         effects.loading,
         effects.covariance,
+        effects.prior_sds,
         jumps.shift,
         jumps.change,
         rows,
         spread,
         moments[0],
         moments[1:],
+        open_variance,
+        level_sd,
+        strength.sd,
+        strength.share,
     )
     return Joint(
         moments[0],
@@ -186,30 +188,6 @@ def linearise(appeal: Appeal, unit: int, layout: Layout, level: Level, effects: 
         spread[ETA],
         slope,
         open_variance,
-        effects.prior_sds[unit].tolist(),
-    )
-
-
-def _within_reason(belief: Belief) -> Belief:
-    """Return the belief with its spread cut to what a response rate can be.
-
-    A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
-    25; exponentials of that are no numbers.
-    """
-    eta = min(max(belief.eta, -ETA_MAX), ETA_MAX)
-    if belief.eta_variance < VARIANCE_MIN:
-        # Known as well as that, it is rounding that is left of the variance, or less than nothing.
-        retention = min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX)
-        return belief._replace(
-            eta=eta, eta_variance=VARIANCE_MIN, retention=retention, covariance=0.0
-        )
-    if belief.eta_variance <= VARIANCE_MAX and eta == belief.eta:
-        return belief
-    share = min(1.0, VARIANCE_MAX / belief.eta_variance)
-    return belief._replace(
-        eta=eta,
-        eta_variance=belief.eta_variance * share,
-        retention=min(max(belief.retention, -RETENTION_MAX), RETENTION_MAX),
-        retention_variance=belief.retention_variance * share,
-        covariance=belief.covariance * share,
+        effects.prior_sds[unit],
+        Belief(*belief),
     )

@@ -99,7 +99,7 @@ class PooledRetention(base.Regressor):
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
         self.learned = 0
-        self._asked: tuple[tuple[Appeal, int, int], Joint, Belief] | None = None
+        self._asked: tuple[tuple[Appeal, int, int], Joint] | None = None
 
     # What river asks for.
 
@@ -137,7 +137,7 @@ class PooledRetention(base.Regressor):
         which its own responses tell, left out.
         """
         appeal = self.read(x)
-        return outlook(self._foresee(appeal, self._effects.find(appeal.unit))[1], self.size)
+        return outlook(self._foresee(appeal, self._effects.find(appeal.unit)).belief, self.size)
 
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
@@ -186,9 +186,7 @@ class PooledRetention(base.Regressor):
         alone = appeal._replace(
             stocks=(0.0, 0.0, appeal.stocks[2]), rises=(0.0, 0.0, appeal.rises[2])
         )
-        belief = linearise(alone, BLANK, self.layout, self._level, self._effects).believe(
-            self.level_sd, self._spreads.strength
-        )
+        belief = self._linearise(alone, BLANK).belief
         unknown = max(0.0, belief.eta_variance - self.level_sd**2)
         _, passing = self._level.moments(appeal.time_days, self._coefficients)
         passing = min(max(passing, 0.0), unknown)
@@ -283,22 +281,28 @@ class PooledRetention(base.Regressor):
         dispersion its count scatters besides.
         """
         appeal = self.read(x)
-        belief = self._foresee(appeal, self._effects.find(appeal.unit))[1]
+        belief = self._foresee(appeal, self._effects.find(appeal.unit)).belief
         luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
         if luck is None:
             return belief, self.size
         eta, variance = belief.eta + luck.mean, belief.eta_variance + luck.variance
         return belief._replace(eta=eta, eta_variance=variance), luck.size
 
-    def _foresee(self, appeal: Appeal, unit: int) -> tuple[Joint, Belief]:
+    def _foresee(self, appeal: Appeal, unit: int) -> Joint:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
         key = (appeal, self._level.slot, self._coefficients.size)
         if self._asked is not None and self._asked[0] == key:
-            return self._asked[1:]
-        joint = linearise(appeal, unit, self.layout, self._level, self._effects)
-        belief = joint.believe(self._spreads.level_sd, self._spreads.strength)
-        self._asked = (key, joint, belief)
-        return joint, belief
+            return self._asked[1]
+        joint = self._linearise(appeal, unit)
+        self._asked = key, joint
+        return joint
+
+    def _linearise(self, appeal: Appeal, unit: int) -> Joint:
+        spreads = self._spreads
+        return linearise(
+            *(appeal, unit, self.layout, self._level, self._effects),
+            *(spreads.level_sd, spreads.strength),
+        )
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
@@ -310,7 +314,8 @@ class PooledRetention(base.Regressor):
 
     def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
-        joint, alone = self._foresee(appeal, unit)
+        joint = self._foresee(appeal, unit)
+        alone = joint.belief
         belief, size = self._expect(appeal)
         self._asked, spreads = None, self._spreads
         luck, open_luck = belief.eta - alone.eta, belief.eta_variance - alone.eta_variance

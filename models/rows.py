@@ -11,7 +11,7 @@ from math import exp, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kernels import ETA, RETENTION, compiled, foresee
+from models.kernels import ETA, RETENTION, believe, compiled, foresee
 from models.layout import STEPS
 
 __all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of", "wear_rates"]
@@ -25,6 +25,9 @@ MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a fac
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
 STEP_WIDTHS = 8.0  # from its place, beyond which a logistic step is fully up or down
 _STEPS: Floats = np.asarray(STEPS)
+# Beyond these, natural logs, nothing that asks people for things has ever been.
+ETA_MAX, VARIANCE_MAX, RETENTION_MAX = 40.0, 16.0, 10.0
+VARIANCE_MIN = 1e-6
 # Where the runs of coefficients begin: see layout.Layout.places.
 INTERCEPT, WEEKDAY, WEAR, HALF_LIFE, STEP, JUMPS = range(6)
 
@@ -187,13 +190,18 @@ def linearised(
     effects: Floats,
     loading: Floats,
     own: Floats,
+    prior_sds: Floats,
     shift: Floats,
     change: Floats,
     rows: Floats,
     spread: Floats,
     joint_mean: Floats,
     joint: Floats,
-) -> tuple[float, float, float]:
+    open_variance: float,
+    level_sd: float,
+    wear_sd: float,
+    immune_share: float,
+) -> tuple[float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see joint.linearise and kernels.foresee.
 
     Parameters
@@ -202,12 +210,14 @@ def linearised(
     jump_days : when each jump began, infinity if there is none.
     kind, group, attributes : where their coefficients begin, -1 if they have none. values : of the
         attributes.
-    unit : row of `effects`, `loading` and `own`; 0 is the row of a unit never seen.
+    unit : row of `effects`, `loading`, `own` and `prior_sds`; 0 is that of a unit never seen.
+    open_variance : of the level, as it may have moved since it was last learned.
+    level_sd, wear_sd, immune_share : how units differ: see models.strength.
 
     Returns
     -------
     Mean and variance of the log mean, every candidate for a jump being one, and what one more
-    u_wear adds to log retention.
+    u_wear adds to log retention; then the numbers of joint.Belief.
     """
     rows[:] = 0.0
     fill_first(
@@ -233,4 +243,36 @@ def linearised(
         ),
         *(places[JUMPS], shift, change, spread, joint_mean, joint),
     )
-    return eta, variance, turn * whole
+    slope = turn * whole
+    belief = believe(
+        *(joint_mean, joint, prior_sds[unit, 0], prior_sds[unit, 1]),
+        *(level_sd, wear_sd, immune_share, slope),
+    )
+    return eta, variance, slope, *within_reason(open_variance, *belief)
+
+
+@compiled
+def within_reason(
+    open_variance: float,
+    eta: float,
+    variance: float,
+    retention: float,
+    retention_variance: float,
+    covariance: float,
+    immune: float,
+) -> tuple[float, float, float, float, float, float]:
+    """Return the belief, what the level leaves open added, its spread cut to what a response rate
+    can be.
+
+    A hundred appeals felt at once, before any has been learned, leave a log mean open by a sd of
+    25; exponentials of that are no numbers.
+    """
+    variance += open_variance
+    known, share = variance < VARIANCE_MIN, min(1.0, VARIANCE_MAX / max(variance, VARIANCE_MIN))
+    if abs(eta) > ETA_MAX or share < 1.0 or known:
+        eta = min(max(eta, -ETA_MAX), ETA_MAX)
+        retention = min(max(retention, -RETENTION_MAX), RETENTION_MAX)
+    if known:
+        # Known as well as that, it is rounding that is left of the variance, or less than nothing.
+        return eta, VARIANCE_MIN, retention, retention_variance, 0.0, immune
+    return eta, variance * share, retention, retention_variance * share, covariance * share, immune

@@ -64,10 +64,10 @@ class Spreads:
         """
         if appeals <= APPEALS_MAX:
             of_level = joint.but_for(U_WEAR, self.strength.total_sd)
-            self._first.append((*of_level, joint.prior_sds[0], seen, noise))
+            self._first.append((*of_level, float(joint.prior_sds[0]), seen, noise))
         if appeals > 1 and abs(joint.slope) > WEAR_MIN:
             of_wear = joint.but_for(U_LEVEL, self.level_sd)
-            self._repeats.append((*of_wear, joint.prior_sds[1], seen, noise))
+            self._repeats.append((*of_wear, float(joint.prior_sds[1]), seen, noise))
 
     def _learn(self) -> None:
         """Learn from the batch, and forget it."""

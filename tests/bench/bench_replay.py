@@ -13,11 +13,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from replay.driver import replay
+from replay.output import Output
+from replay.reader import read_lines
 from replay.scenarios import settings_of
 from replay.simulate import write_simulation
+from streams.community import Community
+from streams.pipeline import Pipeline
+from streams.settings import Settings
 
 APPEALS = 4000
 ROUNDS = 3
@@ -58,6 +65,30 @@ def replayed(events: Path, out: Path) -> tuple[float, float]:
     return run["events_per_second"], int(printed.split()[-1]) / 1024
 
 
+def learning(events: Path) -> tuple[float, float]:
+    """Replay in this process. Returns microseconds an appeal that learning took, all models on, and
+    that everything took; after the first quarter, when all compiled code has been loaded.
+    """
+    spent, learn = [], Community._learn
+
+    def timed(community: Community, *args: Any) -> None:
+        began_s = time.perf_counter()
+        learn(community, *args)
+        now_s = time.perf_counter()
+        spent.append((now_s, now_s - began_s))
+
+    Community._learn = timed  # type: ignore[method-assign]
+    try:
+        sources = {str(events): read_lines(str(events))}
+        replay(Pipeline(Settings()), sources, Output(None))
+    finally:
+        Community._learn = learn  # type: ignore[method-assign]
+    start = len(spent) // 4
+    appeals = len(spent) - start
+    learned_s = sum(seconds for _, seconds in spent[start:])
+    return 1e6 * learned_s / appeals, 1e6 * (spent[-1][0] - spent[start][0]) / appeals
+
+
 def world(folder: Path, appeals: int) -> Path:
     """A hundred responses an appeal, on average over all repeats."""
     settings = msgspec.structs.replace(settings_of("classic"), first_mean=156.0)
@@ -78,6 +109,10 @@ def main() -> None:
         _, mib_twice = replayed(twice, Path(scratch, "out"))
         ratio, full, _, mib = sorted(rounds)[ROUNDS // 2]
         print(f"median ratio {ratio:.3f} (bar: 0.15), {full:,.0f} events/s")
+        learned, in_all = sorted(learning(once) for _ in range(ROUNDS))[ROUNDS // 2]
+        print(
+            f"learning an appeal {learned:.0f} us, all models on (bar: 300); in all {in_all:.0f} us"
+        )
         print(
             f"peak memory {mib:.0f} MiB, twice as long {mib_twice:.0f} MiB: x{mib_twice / mib:.3f}"
         )
