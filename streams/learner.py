@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from heapq import heappop, heappush
 from operator import itemgetter
 
 import msgspec
@@ -82,7 +83,9 @@ class Learner:
             for name, kept in state.communities.items()
         }
         self.before_learning: Callable[[Community, Ask, Features], None] | None = None
-        self._queue: list[Entry] = [_entry(message) for message in state.waiting]
+        self._queue: list[Entry] = []  # a heap
+        self._new: list[Entry] = [_entry(message) for message in state.waiting]
+        self._worked_off_ms = -(1 << 63)
 
     def receive(self, envelope: Envelope) -> None:
         """Take an envelope and learn from all that is complete by now."""
@@ -93,7 +96,7 @@ class Learner:
         new = envelope.messages[known:]
         partition.next_sequence += len(new)
         partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        self._queue += map(_entry, new)
+        self._new += map(_entry, new)
         self._work_off()
 
     def watermark_ms(self) -> int:
@@ -101,14 +104,31 @@ class Learner:
         return min(partition.watermark_ms for partition in self.partitions.values())
 
     def _work_off(self) -> None:
-        """Apply what is complete, in order. Collectors speak nearly in order, so sorting what
-        has come is no more than a merge.
+        """Apply what is complete, in order.
+
+        What a collector says is not earlier than its watermark was, so nothing is complete before
+        the least of them has risen. Collectors speak nearly in order: where much has come, sorting
+        it is little more than a merge, and what is sorted is a heap.
         """
-        self._queue.sort(key=_order)
-        complete = bisect_left(self._queue, self.watermark_ms(), key=_time)
-        for _, _, name, _, message in self._queue[:complete]:
+        watermark_ms, queue = self.watermark_ms(), self._queue
+        if watermark_ms <= self._worked_off_ms:
+            return
+        self._worked_off_ms = watermark_ms
+        if len(queue) <= SORTED_SHARE * len(self._new):
+            queue += self._new
+            queue.sort(key=_order)
+            complete = bisect_left(queue, watermark_ms, key=_time)
+            ready = queue[:complete]
+            del queue[:complete]
+        else:
+            for entry in self._new:
+                heappush(queue, entry)
+            ready = []
+            while queue and queue[0][0] < watermark_ms:
+                ready.append(heappop(queue))
+        self._new.clear()
+        for _, _, name, _, message in ready:
             self._learn(name, message)
-        del self._queue[:complete]
 
     def _learn(self, name: str, message: Opened | Checkpoint) -> None:
         community = self.communities.get(name)
@@ -122,7 +142,7 @@ class Learner:
         """Return everything known, as plain data that shares nothing with this learner's future."""
         return LearnerState(
             partitions=self.partitions,
-            waiting=[entry[-1] for entry in sorted(self._queue, key=_order)],
+            waiting=[entry[-1] for entry in sorted(self._queue + self._new, key=_order)],
             communities={name: one.state() for name, one in self.communities.items()},
             redelivered=self.redelivered,
         )
@@ -130,6 +150,8 @@ class Learner:
 
 Entry = tuple[int, int, str, str, Opened | Checkpoint]
 _order, _time = itemgetter(0, 1, 2, 3), itemgetter(0)
+
+SORTED_SHARE = 8  # a heap so many times as long as what has come is not sorted again
 
 # At one moment, what has come of earlier appeals is known before new ones are judged.
 _CHECKED, _OPENED = range(2)
