@@ -120,5 +120,6 @@ def count_interval(mean: float, size: float) -> tuple[float, float]:
     # A Gamma of equal mean and variance, cut to whole counts.
     variance = mean + mean * mean / size
     shape, scale = mean * mean / variance, variance / mean
-    low, high = (scale * float(gammaincinv(shape, p)) for p in (0.05, 0.95))
+    low = scale * float(gammaincinv(shape, 0.05))
+    high = scale * float(gammaincinv(shape, 0.95))
     return float(floor(low)), float(floor(high + 0.5))

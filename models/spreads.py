@@ -21,7 +21,8 @@ __all__ = ["Spreads"]
 
 Floats = NDArray[np.float64]
 
-BATCH = 16  # appeals
+# Appeals learned from at a time: a few while they teach much, more once they teach little.
+BATCH, LATER_BATCH, LATER = 16, 64, 1000
 SIZES: list[float] = [0.5 * 1.2**i for i in range(38)]  # dispersion phi, .5 to 425
 LEVEL_SDS: list[float] = [0.1 * 1.2**i for i in range(13)]
 APPEALS_MAX = 5  # of a unit: later ones say little about how much levels differ
@@ -41,6 +42,7 @@ class Spreads:
         self.sizes = _log_normal(SIZES, 10.0, 1.5, forgetting)
         self._levels = _log_normal(LEVEL_SDS, 0.5, 0.7, forgetting)
         self._strengths = StrengthPosterior(forgetting)
+        self.learned = 0
         self._counts: list[tuple[float, ...]] = []
         self._first: list[tuple[float, ...]] = []
         self._repeats: list[tuple[float, ...]] = []
@@ -54,7 +56,7 @@ class Spreads:
     def notice_count(self, y: float, belief: Belief) -> None:
         """Remember a count and what was believed of it."""
         self._counts.append((y, belief.eta, min(belief.eta_variance, 50.0)))
-        if len(self._counts) >= BATCH:
+        if len(self._counts) >= (BATCH if self.learned < LATER else LATER_BATCH):
             self._learn()
 
     def notice_effects(self, joint: Joint, seen: float, noise: float, appeals: int) -> None:
@@ -71,7 +73,10 @@ class Spreads:
 
     def _learn(self) -> None:
         """Learn from the batch, and forget it."""
-        self.sizes.learn(_fit_of_sizes(self.sizes.values, np.array(self._counts)), BATCH)
+        self.sizes.learn(
+            _fit_of_sizes(self.sizes.values, np.array(self._counts)), len(self._counts)
+        )
+        self.learned += len(self._counts)
         if self._first:
             batch = np.array(self._first)
             fit, _, _ = _fit(batch[:, :, None], self._levels.values, 0.0)
@@ -84,6 +89,7 @@ class Spreads:
 
     def state(self) -> dict[str, Any]:
         return {
+            "learned": self.learned,
             "sizes": self.sizes.state(),
             "levels": self._levels.state(),
             "strengths": self._strengths.state(),
@@ -93,6 +99,7 @@ class Spreads:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        self.learned = state["learned"]
         self.sizes.restore(state["sizes"])
         self._levels.restore(state["levels"])
         self._strengths.restore(state["strengths"])

@@ -17,6 +17,7 @@ from models.ages import AgeGrid
 from models.completion import Completion
 from models.forecast import Features, Forecast
 from models.retention import PooledRetention
+from models.stock import HALF_LIVES_DAYS
 from models.surge import Surge
 from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
@@ -29,6 +30,7 @@ from streams.tally import Cell, Tally, explained
 
 __all__ = ["Ask", "Community", "CommunityState"]
 
+DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS
 EARLY_SHARE = 0.5
@@ -58,16 +60,16 @@ class Ask(msgspec.Struct):
         come.
         """
         appeal = self.appeal
-        own, kind_stock, crowd = np.frombuffer(self.stocks, dtype="<f8").reshape(3, -1)
+        stocks, grid = np.frombuffer(self.stocks, dtype=DOUBLE), len(HALF_LIVES_DAYS)
         return Features(
             time_days=appeal.time_ms / DAY_MS,
             appealer=appeal.appealer,
             kind=appeal.kind,
             audience=appeal.audience,
             exposure=appeal.reach * completion,
-            own=own,
-            kind_stock=kind_stock,
-            crowd=crowd,
+            own=stocks[:grid],
+            kind_stock=stocks[grid : 2 * grid],
+            crowd=stocks[2 * grid :],
             repeat=self.repeat,
             reciprocity=self.reciprocity,
             attributes=appeal.attributes,
@@ -159,7 +161,7 @@ class Community:
         self.series.open(x, seen, appeal, ask.kind_repeat, forecast)
 
     def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
-        stocks = felt.stocks.astype("<f8", copy=False).tobytes()
+        stocks = felt.stocks.astype(DOUBLE, copy=False).tobytes()
         reciprocity = self.reciprocity.of(appeal.appealer, appeal.time_ms)
         return Ask(appeal, stocks, felt.repeat, felt.kind_repeat, reciprocity)
 
