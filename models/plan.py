@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.kernels import compiled
 
-__all__ = ["AskAgain", "Cadence", "Plan", "ask_again", "plan_cadence", "rest_needed"]
+__all__ = ["AskAgain", "Cadence", "Plan", "plan_cadence", "rest_needed"]
 
 Floats = NDArray[np.float64]
 _AXES = 3
@@ -65,67 +65,6 @@ class Plan(NamedTuple):
     note: str
 
 
-def ask_again(
-    stocks: ArrayLike,
-    wear: ArrayLike,
-    half_lives_days: ArrayLike,
-    target: float = 0.85,
-    days_max: float = 730.0,
-) -> AskAgain | None:
-    """Return after how long a rest the retention of the next ask is back at `target`.
-
-    Parameters
-    ----------
-    stocks
-        Shape (3,) or (draws, 3): stocks felt now, in appeals. Others are taken to rest as well; set
-        the crowd's stock to zero and ask for more if they do not.
-    wear
-        Shape (3,) or (draws, 3): wear-out (natural log) per unit of stock; below zero counts as
-        zero.
-    half_lives_days
-        Shape (3,) or (draws, 3), > 0.
-    target
-        Retention wanted, between 0 and 1.
-    days_max
-        A rest longer than that is none that anybody plans; interval limits are cut off there.
-
-    Returns
-    -------
-    AskAgain or None
-        None if the median rest is longer than `days_max`.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite or out of range.
-
-    Examples
-    --------
-    Two appeals felt, each taking a quarter off the log, half-life three weeks:
-
-    >>> again = ask_again([2.0, 0.0, 0.0], [0.25, 0.0, 0.0], [21.0, 21.0, 21.0])
-    >>> round(again.days, 1)  # 21 log2(0.5 / -log 0.85)
-    34.0
-    """
-    if not 0.0 < target < 1.0:
-        raise ValueError(f"target: expected a number between 0 and 1, got {target!r}")
-    stocks, wear, half_lives = _draws(stocks=stocks, wear=wear, half_lives_days=half_lives_days)
-    strain = np.maximum(wear, 0.0) * stocks
-    rates = math.log(2.0) / half_lives
-    allowed = -math.log(target)
-    days = np.zeros(len(strain))
-    tired = strain.sum(axis=1) > allowed
-    strain, rates = strain[tired], rates[tired]
-    for _ in range(_NEWTON_STEPS):
-        left = strain * np.exp(-rates * days[tired, None])
-        total = left.sum(axis=1)
-        days[tired] += np.log(total / allowed) * total / (left * rates).sum(axis=1)
-    low, median, high = np.quantile(days, _QUANTILES).tolist()
-    if median > days_max:
-        return None
-    return AskAgain(median, low, min(high, days_max))
-
-
 def rest_needed(
     strains: ArrayLike,
     half_lives_days: ArrayLike,
@@ -134,7 +73,7 @@ def rest_needed(
     target: float = 0.85,
     days_max: float = 730.0,
 ) -> AskAgain | None:
-    """Return what `ask_again` does, from moments instead of draws: a hundredth of its cost.
+    """Return after how long a rest the retention of the next ask is back at `target`, with 90 %.
 
     The rest T solves sum(strain_i 2^(-T / h_i)) = -log(target), by Newton from the left. Its
     interval is by the delta method, with
@@ -151,13 +90,29 @@ def rest_needed(
         Of the axes, > 0.
     log_strain_sd, log_half_life_sds
         Sd of the log of all strains together, and of the log of each half-life.
-    target, days_max
-        As for `ask_again`.
+    target
+        Retention wanted, between 0 and 1.
+    days_max
+        A rest longer than that is none that anybody plans; interval limits are cut off there.
+
+    Returns
+    -------
+    AskAgain or None
+        None if the rest is longer than `days_max`.
+
+    Raises
+    ------
+    ValueError
+        If the target is out of range.
+
+    Two appeals felt, each taking a quarter off the log, half-life three weeks:
 
     >>> again = rest_needed([0.5], [21.0], 0.1, [0.1])
     >>> round(again.days, 1), round(again.low), round(again.high)
     (34.0, 27, 42)
     """
+    if not 0.0 < target < 1.0:
+        raise ValueError(f"target: expected a number between 0 and 1, got {target!r}")
     strains, half_lives, sds = (
         np.asarray(each, dtype=np.float64) for each in (strains, half_lives_days, log_half_life_sds)
     )
@@ -216,7 +171,8 @@ def plan_cadence(
     first_responses
         Shape () or (draws,): responses a first appeal would draw, > 0.
     stocks, wear, half_lives_days
-        As for `ask_again`; wear may be negative here (repeats that do better).
+        Shape (3,) or (draws, 3): stocks felt now, in appeals; wear-out (natural log) per unit of
+        stock, negative where repeats do better; > 0.
     dispersion
         phi of the negative binomial; the interval is that of the count to come.
     rng

@@ -86,7 +86,7 @@ class Standing(NamedTuple):
     cannot_tell
         A key of CANNOT_TELL, or None.
     ask_again
-        When to ask again (plan.ask_again); None if a rest does not help.
+        When to ask again (plan.rest_needed); None if a rest does not help.
     """
 
     state: str
