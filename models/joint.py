@@ -142,42 +142,25 @@ def linearise(
     level_sd, strength : how units differ, for the belief to predict with.
     """
     coefficients, jumps = layout.coefficients, level.jumps
-    mean, covariance = coefficients.mean, coefficients.covariance
-    rows, spread = np.empty((2, len(mean))), np.empty((kernels.QUANTITIES, len(mean)))
+    size = coefficients.capacity
+    rows, spread = np.empty((2, size)), np.empty((kernels.QUANTITIES, size))
     moments = np.empty((1 + kernels.QUANTITIES, kernels.QUANTITIES))
     slot, weight, open_variance = level.entry(appeal.time_days)
-    kind, group, places, values = layout.found(appeal)
+    weekday = int(appeal.time_days) % WEEKDAYS
     eta, eta_variance, slope, *belief = linearised(
         layout.places,
-        int(appeal.time_days) % WEEKDAYS,
-        slot,
-        weight,
-        appeal.time_days,
-        jumps.began_days,
-        kind,
-        group,
-        places,
-        values,
+        (appeal.time_days, weekday, slot, weight, open_variance),
+        layout.found(appeal),
         appeal.stocks,
         appeal.rises,
         appeal.log_exposure,
-        mean,
-        covariance,
+        coefficients.mean,
+        coefficients.covariance,
         unit,
-        effects.mean,
-        effects.loading,
-        effects.covariance,
-        effects.prior_sds,
-        jumps.shift,
-        jumps.change,
-        rows,
-        spread,
-        moments[0],
-        moments[1:],
-        open_variance,
-        level_sd,
-        strength.sd,
-        strength.share,
+        (effects.mean, effects.loading, effects.covariance, effects.prior_sds),
+        (jumps.began_days, jumps.shift, jumps.change),
+        (level_sd, strength.sd, strength.share),
+        (rows, spread, moments[0], moments[1:]),
     )
     return Joint(
         moments[0],

@@ -172,82 +172,60 @@ def fill_wear(
 @compiled
 def linearised(
     places: Places,
-    weekday: int,
-    slot: int,
-    slot_weight: float,
-    time_days: float,
-    jump_days: Floats,
-    kind: int,
-    group: int,
-    attributes: Places,
-    values: Floats,
+    time: tuple[float, int, int, float, float],
+    found: tuple[int, int, Places, Floats],
     stocks: tuple[float, float, float],
     rises: tuple[float, float, float],
     base: float,
     mean: Floats,
     covariance: Floats,
     unit: int,
-    effects: Floats,
-    loading: Floats,
-    own: Floats,
-    prior_sds: Floats,
-    shift: Floats,
-    change: Floats,
-    rows: Floats,
-    spread: Floats,
-    joint_mean: Floats,
-    joint: Floats,
-    open_variance: float,
-    level_sd: float,
-    wear_sd: float,
-    immune_share: float,
+    units: tuple[Floats, Floats, Floats, Floats],
+    jumps: tuple[Floats, Floats, Floats],
+    spreads: tuple[float, float, float],
+    filled: tuple[Floats, Floats, Floats, Floats],
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see joint.linearise and kernels.foresee.
 
     Parameters
     ----------
-    weekday, slot, slot_weight : of the time, and of the level then.
-    jump_days : when each jump began, infinity if there is none.
-    kind, group, attributes : where their coefficients begin, -1 if they have none. values : of the
-        attributes.
-    unit : row of `effects`, `loading`, `own` and `prior_sds`; 0 is that of a unit never seen.
-    open_variance : of the level, as it may have moved since it was last learned.
-    level_sd, wear_sd, immune_share : how units differ: see models.strength.
+    places : see layout.Layout. time : in days; weekday; where the level's slot is and its weight
+        then, and the variance that the level leaves open.
+    found : where the coefficients of kind, group and attributes begin, -1 if they have none; the
+        attributes' values.
+    stocks, rises : see design.Appeal. base : log exposure.
+    unit : row of `units`; 0 is that of a unit never seen. units : effects.Effects' mean, loading,
+        covariance and prior_sds.
+    jumps : when each began, infinity if there is none; jumps.Jumps' shift and change.
+    spreads : how units differ: sd of levels, sd of strengths, share of the immune.
+    filled : rows, spread, and means and covariances of the four quantities, of shapes (2, n),
+        (4, n), (4,) and (4, 4); filled.
 
     Returns
     -------
     Mean and variance of the log mean, every candidate for a jump being one, and what one more
     u_wear adds to log retention; then the numbers of joint.Belief.
     """
+    time_days, weekday, slot, slot_weight, open_variance = time
+    kind, group, attributes, values = found
+    effects, loading, own, prior_sds = units
+    began_days, shift, change = jumps
+    rows, spread, joint_mean, joint = filled
     rows[:] = 0.0
     fill_first(
-        *(rows[ETA], places, weekday, slot, slot_weight, time_days, jump_days),
+        *(rows[ETA], places, weekday, slot, slot_weight, time_days, began_days),
         *(kind, group, attributes, values),
     )
     u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
     whole = fill_wear(
         rows[RETENTION], mean, places, stocks, rises, share, kind, group, attributes, values
     )
+    slope, u = turn * whole, (u_level, u_wear)
     eta, variance = foresee(
-        *(
-            rows,
-            base,
-            share * whole,
-            turn * whole,
-            mean,
-            covariance,
-            loading[unit],
-            (u_level, u_wear),
-            own[unit],
-            unit != 0,
-        ),
-        *(places[JUMPS], shift, change, spread, joint_mean, joint),
+        *(rows, base, share * whole, slope, mean, covariance, loading[unit], u, own[unit]),
+        *(unit != 0, places[JUMPS], shift, change, spread, joint_mean, joint),
     )
-    slope = turn * whole
-    belief = believe(
-        *(joint_mean, joint, prior_sds[unit, 0], prior_sds[unit, 1]),
-        *(level_sd, wear_sd, immune_share, slope),
-    )
+    belief = believe(*(joint_mean, joint, prior_sds[unit, 0], prior_sds[unit, 1]), *spreads, slope)
     return eta, variance, slope, *within_reason(open_variance, *belief)
 
 
