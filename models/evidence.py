@@ -4,12 +4,12 @@ A series is one appealer's appeals of one kind. The null hypothesis says it is a
 responses to an appeal are negative binomial around `expected_first * exp(u)`, with dispersion phi,
 and the appealer's own baseline u starts as N(0, baseline_sd^2) and drifts a little, as a random
 walk. An alternative multiplies the mean by a retention known before the appeal. With u integrated
-out, the ratio of the two likelihoods
-of everything seen so far is a nonnegative martingale that starts at one if the null is true (a test
-martingale: Shafer, Shen, Vereshchagin and Vovk 2011, "Test martingales, Bayes factors and
-p-values", Statistical Science 26(1), 84-101), so by Ville's inequality it ever reaches 1/alpha with
-a probability of at most alpha, however often one looks. A mixture of such ratios over alternatives
-is one as well, and serves when the shape of the wear-out is not known.
+out, the ratio of the two likelihoods of everything seen so far is a nonnegative martingale that
+starts at one if the null is true (a test martingale: Shafer, Shen, Vereshchagin and Vovk 2011,
+"Test martingales, Bayes factors and p-values", Statistical Science 26(1), 84-101), so by Ville's
+inequality it ever reaches 1/alpha with a probability of at most alpha, however often one looks. A
+mixture of such ratios over alternatives is one as well, and serves when the shape of the wear-out
+is not known.
 
 Where the promise ends, and what was done about it:
 
@@ -47,7 +47,7 @@ from models.alternatives import (
     mean_retention,
 )
 
-__all__ = ["HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
+__all__ = ["EXPECTED_MIN", "HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +59,7 @@ _FRESH_STOCK_MAX = 0.125
 _DISPERSION_MAX = 1e6
 # Below a thousandth one appeal says nothing; nor does one of which so little is known beforehand.
 _DISPERSION_MIN, _EXPECTATION_SD_MAX = 1e-3, 5.0
-_TINY = 1e-6
+EXPECTED_MIN = _TINY = 1e-6  # fewer responses are not told from none
 
 
 class SeriesEvidence:

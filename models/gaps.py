@@ -16,7 +16,7 @@ class Gaps:
     def __init__(self) -> None:
         self._log_sum = 0.0
         self._number = 0
-        self._spans: dict[str, list[float]] = {}
+        self._spans: dict[str, tuple[int, float, float]] = {}
 
     def notice(self, time_days: float, last_days: float, kind: str | None) -> None:
         """Count an appeal; `last_days` is minus infinity if there was none before, `kind` None if
@@ -27,9 +27,10 @@ class Gaps:
             self._log_sum += log(gap_days)
             self._number += 1
         if kind is not None:
-            span = self._spans.setdefault(kind, [0, time_days, 0.0])
-            span[0] += 1
-            span[2] = time_days
+            count, first_days, latest_days = self._spans.get(kind, (0, time_days, time_days))
+            # Appeals come as they are learned, not as they were put.
+            days = min(first_days, time_days), max(latest_days, time_days)
+            self._spans[kind] = (count + 1, *days)
 
     @property
     def typical_days(self) -> float:
@@ -38,7 +39,7 @@ class Gaps:
 
     def of_kind_days(self, kind: str) -> float:
         """Return the mean time between appeals of a kind in the community."""
-        count, first_days, last_days = self._spans.get(kind, [0, 0.0, 0.0])
+        count, first_days, last_days = self._spans.get(kind, (0, 0.0, 0.0))
         return (last_days - first_days) / (count - 1) if count > 1 else UNKNOWN_DAYS
 
     def state(self) -> dict[str, Any]:
@@ -47,4 +48,4 @@ class Gaps:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._log_sum, self._number = state["log_sum"], state["number"]
-        self._spans = {kind: list(span) for kind, *span in state["spans"]}
+        self._spans = {kind: (count, *days) for kind, count, *days in state["spans"]}

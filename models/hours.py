@@ -36,7 +36,9 @@ HARMONICS = (
     (84.0, 0.2),
     (56.0, 0.2),
 )
-SD_MIN = 0.01
+SD_MIN, SD_MAX = 0.01, 1.0
+COEFFICIENT_MAX = 2.0  # a harmonic of e^2 up and down is more than any crowd's day
+LEVEL_MAX = 5.0  # logit; farther off no curve is
 LEVEL_SD = 0.5  # of what the completion curve may be wrong by at a checkpoint, on the logit scale
 
 Floats = NDArray[np.float64]
@@ -122,12 +124,15 @@ class HourProfile:
         curvature[d:, d:] = np.diag(weight.sum(axis=1))
         precision = np.concatenate((np.repeat(1.0 / self._variances, 2), np.full(g, LEVEL_SD**-2)))
         gradient -= precision * np.concatenate((self.coefficients, levels))
+        if not (np.isfinite(gradient).all() and np.isfinite(curvature).all()):
+            return  # counts that no profile can explain teach none
         covariance = np.linalg.inv(curvature + np.diag(precision))
         step = covariance @ gradient
-        self.coefficients = self.coefficients + np.clip(step[:d], -0.5, 0.5)
+        moved = self.coefficients + np.clip(step[:d], -0.5, 0.5)
+        self.coefficients = np.clip(moved, -COEFFICIENT_MAX, COEFFICIENT_MAX)
         squares = self.coefficients**2 + np.diag(covariance)[:d]
-        self._variances = np.maximum(squares.reshape(-1, 2).mean(axis=1), SD_MIN**2)
-        self._levels = levels + step[d:]
+        self._variances = np.clip(squares.reshape(-1, 2).mean(axis=1), SD_MIN**2, SD_MAX**2)
+        self._levels = np.clip(levels + np.clip(step[d:], -1.0, 1.0), -LEVEL_MAX, LEVEL_MAX)
 
     def _average(self) -> None:
         if not self.coefficients.any():

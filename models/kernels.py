@@ -7,7 +7,9 @@ that sums are added up in the order written, on every machine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from math import exp, lgamma, log, log1p, sqrt
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -24,6 +26,21 @@ IMMUNE = -1.0  # see models.strength
 SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
 NEWTON_STEPS_MAX = 30
 COUNT_MAX = 2_000
+
+
+def _keep_apart() -> None:
+    """Keep what is compiled from these very sources in a place of its own: numba looks for changes
+    in a function's own file only, and loops here call loops of other files.
+    """
+    folder = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    version = sha256(sources).hexdigest()[:12]
+    _settings.CACHE_DIR = str(folder / "__pycache__" / f"compiled-{version}")
+
+
+_settings: Any = numba.config
+if not _settings.CACHE_DIR:
+    _keep_apart()
 
 
 def compiled(function: Function) -> Function:

@@ -6,7 +6,7 @@ The expected responses to an ask are those of a first appeal times
 
 with S the exposure stocks (models.stock). What is not known is handed over as draws from the
 posterior, one row a draw, and comes back as an interval of 90 %. The axes stand in the order of
-`stock.axis_names`: own, kind, crowd.
+`design.AXES`: own, kind, crowd.
 """
 
 from __future__ import annotations

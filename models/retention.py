@@ -33,7 +33,7 @@ from models.gaussian import NORMAL_95, matched_size, tilt
 from models.joint import Belief, Joint, linearise
 from models.layout import Layout
 from models.level import Level
-from models.moments import Moments
+from models.luck import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
 from models.rows import moderation, share_of
@@ -43,11 +43,12 @@ __all__ = ["PooledRetention"]
 
 Floats = NDArray[np.float64]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 # While learning, units are held to differ this much in level, more than they do: units that appeal
 # often are better than others, and a level drawn to the mean would make that out to be weaker
 # wear-out.
 LEARNING_LEVEL_SD = 1.0
+SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
 
 
 class PooledRetention(base.Regressor):
@@ -212,7 +213,8 @@ class PooledRetention(base.Regressor):
         unit = effects.find(appeal.unit)
         _, _, share, _ = share_of(mean, unit, effects.mean, effects.loading)
         _, group, places, values = self.layout.found(appeal)
-        return share * moderation(mean, group, places, values), sqrt(effects.covariance[unit, 1, 1])
+        factor, _ = moderation(mean, group, places, values)
+        return share * factor, sqrt(effects.covariance[unit, 1, 1])
 
     def log_half_life_sds(self) -> Floats:
         """Return the sd of the log half-life of each axis, shape (3,)."""
@@ -329,6 +331,8 @@ class PooledRetention(base.Regressor):
         if precision <= 1e-9:
             return
         seen = (mean / variance - belief.eta / belief.eta_variance) / precision - luck
+        # A count may be a million times what was believed; linear steps so far lead nowhere.
+        seen = min(max(seen, alone.eta - SURPRISE_MAX), alone.eta + SURPRISE_MAX)
         noise = 1.0 / precision + open_luck
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
         self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))

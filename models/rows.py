@@ -91,12 +91,15 @@ def share_of(
 
 
 @compiled
-def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> float:
-    """Return the factor that moderators, and belonging to a group, put on wear-out."""
+def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> tuple[float, float]:
+    """Return the factor that moderators, and belonging to a group, put on wear-out, and what one
+    more of its log adds to the log: nothing at the limit, where nothing is to be learned.
+    """
     total = mean[group + 1] if group >= 0 else 0.0
     for i in range(attributes.shape[0]):
         total += values[i] * mean[attributes[i] + 1]
-    return exp(min(max(total, -MODERATION_MAX), MODERATION_MAX))
+    within = 1.0 if abs(total) < MODERATION_MAX else 0.0
+    return exp(min(max(total, -MODERATION_MAX), MODERATION_MAX)), within
 
 
 @compiled
@@ -149,7 +152,7 @@ def fill_wear(
     """Write what log retention owes to the coefficients; return what it is at the whole of the
     common wear-out.
     """
-    strength = moderation(mean, group, attributes, values)
+    strength, within = moderation(mean, group, attributes, values)
     factor, wear, at = -share * strength, 0.0, places[WEAR]
     for axis in range(3):
         if stocks[axis] != 0.0:
@@ -163,9 +166,9 @@ def fill_wear(
     wear += fill_steps(row, mean, places, stocks[1], rises[1], factor)
     slope = -strength * wear
     for i in range(attributes.shape[0]):
-        row[attributes[i] + 1] += share * slope * values[i]
+        row[attributes[i] + 1] += within * share * slope * values[i]
     if group >= 0:
-        row[group + 1] = share * slope
+        row[group + 1] = within * share * slope
     return slope
 
 

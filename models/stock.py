@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["HALF_LIVES_DAYS", "Stock", "axis_names"]
+__all__ = ["HALF_LIVES_DAYS", "Stock"]
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,6 @@ Floats = NDArray[np.float64]
 # less than 1 %.
 HALF_LIVES_DAYS: Floats = np.geomspace(1.0, 128.0, 22)
 MILLISECONDS_A_DAY = 86_400_000.0
-axis_names = ("own", "kind", "crowd")
 _DECAY_PER_MS = -1.0 / (HALF_LIVES_DAYS * MILLISECONDS_A_DAY)
 
 

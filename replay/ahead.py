@@ -7,13 +7,14 @@ it starts in a fifth of a second. A bounded pipe lies between the two: who reads
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -116,15 +117,17 @@ def _started(task: Task) -> subprocess.Popen[bytes]:
         # mask is inherited, so there is no moment at which the other could hear it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "replay.feeder", str(file.fileno())],
                 stdin=None if "-" in task.paths else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": path},
                 pass_fds=[file.fileno()],
                 bufsize=PIPE_BYTES,
-                pipesize=PIPE_BYTES,
             )
+            with suppress(OSError):  # where the system allows less, there is more waiting
+                fcntl.fcntl(_pipe(process), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            return process
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import numpy as np
 import zstandard
 
-from replay.moments import milliseconds
+from replay.times import milliseconds
 from streams.codec import (
     EVENT_BYTES_MAX,
     TIME_MS_MAX,

@@ -84,7 +84,7 @@ class Learner:
         }
         self.before_learning: Callable[[Community, Ask, Features], None] | None = None
         self._queue: list[Entry] = []  # a heap
-        self._new: list[Entry] = [_entry(message) for message in state.waiting]
+        self._new: list[Entry] = [_entry(m, "", number) for number, m in enumerate(state.waiting)]
         self._worked_off_ms = -(1 << 63)
 
     def receive(self, envelope: Envelope) -> None:
@@ -96,7 +96,9 @@ class Learner:
         new = envelope.messages[known:]
         partition.next_sequence += len(new)
         partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        self._new += map(_entry, new)
+        first = partition.next_sequence - len(new)
+        for number, message in enumerate(new, first):
+            self._new.append(_entry(message, envelope.partition, number))
         self._work_off()
 
     def watermark_ms(self) -> int:
@@ -127,8 +129,8 @@ class Learner:
             while queue and queue[0][0] < watermark_ms:
                 ready.append(heappop(queue))
         self._new.clear()
-        for _, _, name, _, message in ready:
-            self._learn(name, message)
+        for entry in ready:
+            self._learn(entry[2], entry[-1])
 
     def _learn(self, name: str, message: Opened | Checkpoint) -> None:
         community = self.communities.get(name)
@@ -139,7 +141,9 @@ class Learner:
         community.apply(message)
 
     def state(self) -> LearnerState:
-        """Return everything known, as plain data that shares nothing with this learner's future."""
+        """Return everything known, as plain data. Encode it before going on: it shares its parts
+        with the learner.
+        """
         return LearnerState(
             partitions=self.partitions,
             waiting=[entry[-1] for entry in sorted(self._queue + self._new, key=_order)],
@@ -148,8 +152,10 @@ class Learner:
         )
 
 
-Entry = tuple[int, int, str, str, Opened | Checkpoint]
-_order, _time = itemgetter(0, 1, 2, 3), itemgetter(0)
+# Moment, what, community, appeal; then who said it and as which of its messages, so that no two are
+# alike.
+Entry = tuple[int, int, str, str, str, int, Opened | Checkpoint]
+_order, _time = itemgetter(0, 1, 2, 3, 4, 5), itemgetter(0)
 
 SORTED_SHARE = 8  # a heap so many times as long as what has come is not sorted again
 
@@ -157,8 +163,9 @@ SORTED_SHARE = 8  # a heap so many times as long as what has come is not sorted 
 _CHECKED, _OPENED = range(2)
 
 
-def _entry(message: Opened | Checkpoint) -> Entry:
+def _entry(message: Opened | Checkpoint, partition: str, number: int) -> Entry:
     if isinstance(message, Opened):
-        appeal = message.appeal
-        return message.time_ms, _OPENED, appeal.community, appeal.appeal_id, message
-    return message.time_ms, _CHECKED, message.community, message.appeal_id, message
+        what, community, appeal_id = _OPENED, message.appeal.community, message.appeal.appeal_id
+    else:
+        what, community, appeal_id = _CHECKED, message.community, message.appeal_id
+    return message.time_ms, what, community, appeal_id, partition, number, message

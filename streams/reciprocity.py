@@ -47,8 +47,9 @@ class Reciprocity:
 
     def of(self, appealer: str, time_ms: int) -> float:
         """Return log(1 + answers given lately)."""
+        growth = self._growth(time_ms)  # which may write all sums anew
         given = self._given.get(crc32(appealer.encode()))
-        return 0.0 if given is None else log1p(given / self._growth(time_ms))
+        return 0.0 if given is None else log1p(given / growth)
 
     def learn(self, appealer: str, time_ms: int, responders: list[int], responses: int) -> None:
         """Count the answers to an appeal; a sample of the responders stands for all of them."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from models.design import Appeal as Seen
-from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence
+from models.evidence import EXPECTED_MIN, HALF_LIFE_NODES, KindEvidence, SeriesEvidence
 from models.forecast import Features, Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
@@ -37,6 +37,7 @@ DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
 E_VALUE_MAX = 1e300
+KINDS_MAX, OTHER = 1000, "other"  # kinds whose evidence is kept apart; 600 bytes each
 
 
 class SeriesBookState(msgspec.Struct):
@@ -134,7 +135,7 @@ class SeriesBook:
         evidence.learn_one(
             time_days=x["time_days"],
             responses=responses,
-            expected_first=max(exp(log_mean), 1e-9),
+            expected_first=max(exp(log_mean), EXPECTED_MIN),
             baseline_sd=max(self._model.level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
             stocks=stocks,
@@ -142,7 +143,7 @@ class SeriesBook:
             expectation_sd=passing_sd,
             log_retention=log(forecast.retention),
         )
-        self.kinds.setdefault(appeal.kind, KindEvidence()).learn_one(evidence.increments)
+        self._of_kind(appeal.kind).learn_one(evidence.increments)
         if evidence.increments is None or not self._confirm(key, series, evidence):
             return None
         return series.latest
@@ -180,6 +181,13 @@ class SeriesBook:
             kind: {"worn": _e_value(one.log_e_worn), "rising": _e_value(one.log_e_rising)}
             for kind, one in sorted(self.kinds.items())
         }
+
+    def _of_kind(self, kind: str) -> KindEvidence:
+        """Return the evidence of a kind, or of all kinds beyond the limit together."""
+        name = kind if kind in self.kinds or len(self.kinds) < KINDS_MAX else OTHER
+        if name not in self.kinds:
+            self.kinds[name] = KindEvidence()
+        return self.kinds[name]
 
     def _touch(self, key: str, appeal: Appeal) -> Series:
         series = self._series.pop(key, None)

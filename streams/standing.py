@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from models.design import Appeal as Seen
+from models.evidence import EXPECTED_MIN
 from models.forecast import Features, Forecast
 from models.plan import AskAgain, rest_needed
 from models.retention import PooledRetention
@@ -238,7 +239,7 @@ def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
         span_ms = series.times_ms[-1] - series.times_ms[0]
         gap_days = max(span_ms / (len(series.times_ms) - 1) / DAY_MS, 1.0 / 24.0)
     in_all = repeats_needed(
-        first_responses=max(exp(model.first_appeal_expectation(asked.seen)[0]), 1e-6),
+        first_responses=max(exp(model.first_appeal_expectation(asked.seen)[0]), EXPECTED_MIN),
         dispersion=model.size,
         baseline_sd=model.level_sd,
         gap_days=gap_days,

@@ -17,8 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import replay.reader as reader
-from replay.moments import milliseconds
 from replay.reader import merge_sources, raw_lines, read_lines, source_names
+from replay.times import milliseconds
 from streams.codec import EPOCH, Arrived, decode_event
 from streams.collector import Block
 from streams.events import Rejected, Response, Tick

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.moments import Moments
+from models.luck import Moments
 from models.retention import PooledRetention
 
 SIBLINGS = 4

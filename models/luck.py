@@ -72,7 +72,7 @@ class Moments:
         if moment is None or moment.time_days != time_days:
             return None
         if not moment.means:
-            self._begin(moment)
+            moment = self._begun(moment)
         weights, means = self.shares.weights, np.array(moment.means)
         mean = float(weights @ means)
         variance = float(weights @ (np.array(moment.variances) + (means - mean) ** 2))
@@ -89,17 +89,21 @@ class Moments:
             if len(self._latest) > self.units_max:
                 self._latest.popitem(last=False)
             return
-        self._latest[unit] = moment
         if not moment.means:
-            self._begin(moment)
+            moment = self._begun(moment)
+        self._latest[unit] = moment
         self.shares.learn(_tell(moment, y, eta, variance, size))
 
-    def _begin(self, moment: Moment) -> None:
-        """Learn the first count of a moment, now that there is another."""
+    def _begun(self, moment: Moment) -> Moment:
+        """Return a moment of which the first count has been learned, now that there is another."""
         spread = log1p(1.0 / moment.size)
-        moment.means = [0.0] * len(SHARES)
-        moment.variances = [share * spread for share in SHARES]
-        _tell(moment, moment.y, moment.eta, moment.variance, moment.size)
+        begun = msgspec.structs.replace(
+            moment,
+            means=[0.0] * len(SHARES),
+            variances=[share * spread for share in SHARES],
+        )
+        _tell(begun, moment.y, moment.eta, moment.variance, moment.size)
+        return begun
 
     def state(self) -> dict[str, Any]:
         return {
