@@ -259,7 +259,8 @@ def _background(expected: Floats, past_expected: Floats) -> Floats:
     The sum over slots of max(expected - ratio past_expected, BACKGROUND_MIN expected): slots are
     sorted by the ratio at which they come down to the floor.
     """
-    floor_at = (1.0 - BACKGROUND_MIN) * expected / np.maximum(past_expected, 1e-300)
+    with np.errstate(over="ignore"):  # where next to nothing came before, no ratio is too great
+        floor_at = (1.0 - BACKGROUND_MIN) * expected / np.maximum(past_expected, 1e-300)
     free_for = np.searchsorted(RATIOS, floor_at, side="right")  # ratios that leave a slot above it
     bins = len(RATIOS) + 1
     by_floor = np.bincount(free_for, weights=expected, minlength=bins)
