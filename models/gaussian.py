@@ -12,7 +12,7 @@ because a count of thousands is far sharper than what was believed before it.
 
 from __future__ import annotations
 
-from math import exp, floor, sqrt
+from math import floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def matched_size(variance: float, size: float) -> float:
     >>> round(matched_size(0.0, 10.0), 9)
     10.0
     """
-    return 1.0 / max((1.0 + 1.0 / size) * exp(min(variance, 50.0)) - 1.0, 1e-12)
+    return kernels.matched_size(variance, size)
 
 
 def log_probability(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models import kernels
 from models.design import Appeal
 from models.effects import Effects
+from models.kernels import ETA, U_LEVEL, U_WEAR
 from models.layout import WEEKDAYS, Layout
 from models.level import Level
 from models.rows import linearised
@@ -30,9 +31,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-
-# A conditioned quantity comes after all that are still of interest (see exchange_prior).
-ETA, RETENTION, U_WEAR, U_LEVEL = range(kernels.QUANTITIES)
 
 
 class Belief(NamedTuple):

@@ -21,8 +21,9 @@ __all__ = ["compiled", "exact_interval", "foresee", "learn", "log_probability", 
 Floats = NDArray[np.float64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 QUANTITIES = 4  # log mean, log retention, u_wear, u_level: see models.joint
+# A conditioned quantity comes after all that are still of interest (see exchange_prior).
 ETA, RETENTION, U_WEAR, U_LEVEL = range(QUANTITIES)
-IMMUNE = -1.0  # see models.strength
+IMMUNE = -1.0  # u of a unit that never wears out: see models.strength
 SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
 NEWTON_STEPS_MAX = 30
 COUNT_MAX = 2_000
@@ -141,6 +142,20 @@ def foresee(
     joint_mean[1] = retention
     joint_mean[2] = effects[1]
     joint_mean[3] = effects[0]
+    weigh_jumps(jumps_at, shift, change, spread, joint_mean, joint)
+    return eta, eta_variance
+
+
+@compiled
+def weigh_jumps(
+    jumps_at: int,
+    shift: Floats,
+    change: Floats,
+    spread: Floats,
+    joint_mean: Floats,
+    joint: Floats,
+) -> None:
+    """Believe in each candidate for a jump as much as it deserves: see jumps.Jumps."""
     m = shift.shape[0]
     for p in range(QUANTITIES):
         for k in range(m):
@@ -149,7 +164,6 @@ def foresee(
             for q in range(QUANTITIES):
                 for o in range(m):
                     joint[p, q] += c * change[k, o] * spread[q, jumps_at + o]
-    return eta, eta_variance
 
 
 @compiled
@@ -312,6 +326,12 @@ def tilted(
         first += weights[k] * away
         second += weights[k] * away * away
     return mode + first, second - first * first
+
+
+@compiled
+def matched_size(variance: float, size: float) -> float:
+    """Return phi of the negative binomial of equal variance: see gaussian.matched_size."""
+    return 1.0 / max((1.0 + 1.0 / size) * exp(min(variance, 50.0)) - 1.0, 1e-12)
 
 
 @compiled

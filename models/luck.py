@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.dispersion import GridPosterior
 from models.gaussian import ABSCISSAE, LOG_WEIGHTS
-from models.kernels import compiled, log_probability, tilted
+from models.kernels import compiled, log_probability, matched_size, tilted
 
 __all__ = ["Luck", "Moments"]
 
@@ -76,8 +76,7 @@ class Moments:
         weights, means = self.shares.weights, np.array(moment.means)
         mean = float(weights @ means)
         variance = float(weights @ (np.array(moment.variances) + (means - mean) ** 2))
-        spread = (1.0 - self.shares.mean) * log1p(1.0 / size)
-        return Luck(mean, variance, 1.0 / (exp(spread) - 1.0))
+        return Luck(mean, variance, own_size(self.shares.mean, size))
 
     def learn(
         self, unit: str, time_days: float, y: float, eta: float, variance: float, size: float
@@ -130,6 +129,12 @@ def _tell(moment: Moment, y: float, eta: float, variance: float, size: float) ->
 
 
 @compiled
+def own_size(share: float, size: float) -> float:
+    """Return the dispersion that an appeal has besides the share of its scatter that is common."""
+    return 1.0 / (exp((1.0 - share) * log1p(1.0 / size)) - 1.0)
+
+
+@compiled
 def tell(
     means: Floats,
     variances: Floats,
@@ -145,13 +150,15 @@ def tell(
     Returns the log probability of the count under each.
     """
     nodes, weights = np.empty(abscissae.shape[0]), np.empty(abscissae.shape[0])
-    fit, spread = np.empty(means.shape[0]), log1p(1.0 / size)
+    fit = np.empty(means.shape[0])
     for k in range(means.shape[0]):
-        own_size = 1.0 / (exp((1.0 - _SHARES[k]) * spread) - 1.0)
-        mean, variance = eta + means[k], eta_variance + variances[k]
-        matched = 1.0 / max((1.0 + 1.0 / own_size) * exp(min(variance, 50.0)) - 1.0, 1e-12)
-        fit[k] = log_probability(y, mean, variance, matched)
-        after, left = tilted(y, mean, variance, own_size, abscissae, log_weights, nodes, weights)
+        mean, variance, own = (
+            eta + means[k],
+            eta_variance + variances[k],
+            own_size(_SHARES[k], size),
+        )
+        fit[k] = log_probability(y, mean, variance, matched_size(variance, own))
+        after, left = tilted(y, mean, variance, own, abscissae, log_weights, nodes, weights)
         gain = variances[k] / variance
         means[k] += gain * (after - mean)
         # Of what is known to the last digit, rounding must not leave less than nothing.

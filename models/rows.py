@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from models.kernels import ETA, RETENTION, believe, compiled, foresee
 from models.layout import STEPS
 
-__all__ = ["SHARE_MAX", "SHARE_MIN", "linearised", "moderation", "share_of", "wear_rates"]
+__all__ = [
+    "SHARE_MAX",
+    "SHARE_MIN",
+    "linearised",
+    "moderation",
+    "share_of",
+    "step_rate",
+    "wear_rates",
+]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -122,17 +130,24 @@ def fill_steps(
 
 
 @compiled
-def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Floats:
-    """Return the wear-out per unit of stock on each axis, shape (3,); what the steps of the kind
-    axis add is spread over the stock felt now.
+def step_rate(mean: Floats, places: Places, kind_stock: float) -> float:
+    """Return what the steps of the kind axis add to its wear-out per unit of stock, spread over the
+    stock felt now.
     """
+    rate = 0.0
+    for i in range(_STEPS.shape[0]):
+        if _STEPS[i] <= kind_stock:
+            rate += mean[places[STEP] + i] / kind_stock
+    return rate
+
+
+@compiled
+def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Floats:
+    """Return the wear-out per unit of stock on each axis, shape (3,), steps included."""
     rates = mean[places[WEAR] : places[WEAR] + 3].copy()
     if kind >= 0:
         rates += mean[kind + 1 : kind + 4]
-    if kind_stock > 0.0:
-        for i in range(_STEPS.shape[0]):
-            if _STEPS[i] <= kind_stock:
-                rates[1] += mean[places[STEP] + i] / kind_stock
+    rates[1] += step_rate(mean, places, kind_stock)
     return rates
 
 

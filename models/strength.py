@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dispersion import GridPosterior
+from models.kernels import IMMUNE
 
 __all__ = ["IMMUNE", "Strength", "StrengthPosterior"]
 
 Floats = NDArray[np.float64]
-IMMUNE = -1.0  # u of a unit that never wears out
 SDS: list[float] = [0.05 * 1.35**i for i in range(10)]  # .05 to .74
 SHARES: list[float] = [0.0, 0.04, 0.08, 0.15, 0.25]
 # A community's units are much alike, or they are not, and then some may well be immune: how likely,

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal
-from models.layout import STEPS
 from models.retention import PooledRetention
-from models.rows import SHARE_MAX, SHARE_MIN, wear_rates
+from models.rows import SHARE_MAX, SHARE_MIN, step_rate, wear_rates
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
 
@@ -58,7 +57,7 @@ def draw_wear(
     covariance = belief.covariance[np.ix_(at, at)]
     drawn = rng.multivariate_normal(belief.mean[at], covariance, size=draws, method="eigh")
     rates = drawn[:, 3:6] + (drawn[:, 6:9] if len(at) > 6 else 0.0)
-    rates = rates + _steps(model, appeal.stocks[1])
+    rates[:, 1] += step_rate(belief.mean, layout.places, appeal.stocks[1])
     strength, strength_sd = model.wear_strength(appeal)
     own = rng.normal(1.0, strength_sd, size=(draws, 1))
     strengths = strength * np.clip(own, SHARE_MIN, SHARE_MAX)
@@ -68,15 +67,6 @@ def draw_wear(
         for axis, values in enumerate(grids)
     ]
     return Wear(np.stack(stocks, axis=1), strengths * rates, np.exp(drawn[:, :3]))
-
-
-def _steps(model: PooledRetention, stock: float) -> Floats:
-    """Return what the steps of the kind axis add to the rates, spread over the stock felt now."""
-    if stock <= 0.0:
-        return np.zeros(3)
-    heights = model.layout.coefficients.mean[model.layout.steps :][: len(STEPS)]
-    passed = float(heights[np.asarray(STEPS) <= stock].sum())
-    return np.array([0.0, passed / stock, 0.0])
 
 
 def _rate_entries(model: PooledRetention, kind: str) -> list[int]:
