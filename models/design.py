@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from math import copysign, isfinite, log, log1p
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.kernels import compiled
 from models.stock import HALF_LIVES_DAYS
 
-__all__ = ["AXES", "LOG_HALF_LIVES", "STOCK_KEYS", "Appeal", "read_appeal"]
+__all__ = ["AXES", "LOG_HALF_LIVES", "STOCK_KEYS", "Appeal", "felt", "read_appeal"]
+
+Floats = NDArray[np.float64]
 
 AXES = ("own", "kind", "crowd")
 STOCK_KEYS = ("own", "kind_stock", "crowd")
@@ -17,16 +23,17 @@ KNOWN = frozenset(
     + ("repeat", "reciprocity", "attributes")
 )
 LOG_HALF_LIVES: list[float] = [log(h) for h in HALF_LIVES_DAYS]
-_STEP = LOG_HALF_LIVES[1] - LOG_HALF_LIVES[0]
+_FIRST, _STEP = LOG_HALF_LIVES[0], LOG_HALF_LIVES[1] - LOG_HALF_LIVES[0]
 _HALF_LIVES = len(LOG_HALF_LIVES)
+_NOTHING: Floats = np.zeros((len(AXES), _HALF_LIVES))
 LOG_2 = log(2.0)
 
 
 class Appeal(NamedTuple):
-    """An appeal's features, checked; its stocks read off at the half-lives believed in.
+    """An appeal's features, checked.
 
-    unit : who is asked by whom. stocks : of each axis; rises : their derivatives by the log
-    half-life.
+    unit : who is asked by whom. stocks : shape (3, half-lives), of each axis at every half-life of
+    the grid. attributes : names in alphabetical order; values : of these, shape (attributes,).
     """
 
     time_days: float
@@ -34,12 +41,12 @@ class Appeal(NamedTuple):
     appealer: str
     kind: str
     log_exposure: float
-    stocks: tuple[float, float, float]
-    rises: tuple[float, float, float]
-    attributes: list[tuple[str, float]]
+    stocks: Floats
+    attributes: tuple[str, ...]
+    values: Floats
 
 
-def read_appeal(x: Mapping[Any, Any], log_half_lives: list[float]) -> Appeal:
+def read_appeal(x: Mapping[Any, Any]) -> Appeal:
     """Return the checked features of an appeal; what is missing takes its default.
 
     Entries that `Features` does not name are attributes if they are numbers, and left aside if not.
@@ -50,26 +57,24 @@ def read_appeal(x: Mapping[Any, Any], log_half_lives: list[float]) -> Appeal:
         If a number is not finite, the exposure not above 0, or stocks are not on the grid of
         half-lives.
 
-    >>> read_appeal({"appealer": "a", "brand": True}, [2.0, 2.0, 2.0]).attributes
-    [('brand', 1.0)]
+    >>> read_appeal({"appealer": "a", "brand": True}).attributes
+    ('brand',)
     """
     appealer = str(x.get("appealer", "default"))
     exposure = _finite(x.get("exposure", 1.0), "exposure")
     if exposure <= 0.0:
         raise ValueError(f"exposure: expected a number > 0, got {exposure!r}")
     audience = str(x.get("audience", appealer))
-    own, own_rise = _stock_at(x.get("own"), log_half_lives[0], "own")
-    kind, kind_rise = _stock_at(x.get("kind_stock"), log_half_lives[1], "kind_stock")
-    crowd, crowd_rise = _stock_at(x.get("crowd"), log_half_lives[2], "crowd")
+    attributes = _attributes(x)
     return Appeal(
         _finite(x.get("time_days", 0.0), "time_days"),
         f"{len(appealer)}:{appealer}{audience}",
         appealer,
         str(x.get("kind", "default")),
         log(exposure),
-        (own, kind, crowd),
-        (own_rise, kind_rise, crowd_rise),
-        _attributes(x),
+        _stocks(x),
+        tuple(name for name, _ in attributes),
+        np.array([value for _, value in attributes], dtype=np.float64),
     )
 
 
@@ -98,22 +103,42 @@ def _squeeze(value: Any, name: str) -> float:
     return copysign(log1p(abs(number)) / LOG_2, number)
 
 
-def _stock_at(values: Any, log_half_life: float, name: str) -> tuple[float, float]:
-    """Return the stock at a half-life between those of the grid, and its derivative by the log.
+def _stocks(x: Mapping[Any, Any]) -> Floats:
+    """Return the stocks of the three axes, none where none are given.
 
     Raises
     ------
     ValueError
-        If it is not finite, or there are not as many stocks as half-lives.
+        If one is not finite, or there are not as many stocks as half-lives.
     """
-    if values is None:
-        return 0.0, 0.0
-    if len(values) != _HALF_LIVES:
-        raise ValueError(f"{name}: expected {_HALF_LIVES} stocks, got {len(values)}")
-    place = (log_half_life - LOG_HALF_LIVES[0]) / _STEP
+    stocks = _NOTHING.copy()
+    for row, name in zip(stocks, STOCK_KEYS, strict=True):
+        values = x.get(name)
+        if values is None:
+            continue
+        if len(values) != _HALF_LIVES:
+            raise ValueError(f"{name}: expected {_HALF_LIVES} stocks, got {len(values)}")
+        row[:] = values
+        if not _all_finite(row):
+            raise ValueError(f"{name}: expected finite stocks, got {row.tolist()}")
+    return stocks
+
+
+@compiled
+def _all_finite(values: Floats) -> bool:
+    for i in range(values.shape[0]):
+        if not isfinite(values[i]):
+            return False
+    return True
+
+
+@compiled
+def felt(stocks: Floats, log_half_life: float) -> tuple[float, float]:
+    """Return the stock at a half-life between those of the grid, and its derivative by the log.
+
+    stocks : shape (half-lives,).
+    """
+    place = (log_half_life - _FIRST) / _STEP
     index = min(max(int(place), 0), _HALF_LIVES - 2)
-    low, high = float(values[index]), float(values[index + 1])
-    rise = high - low
-    if not isfinite(rise):
-        raise ValueError(f"{name}: expected finite stocks, got {low!r} and {high!r}")
-    return low + (place - index) * rise, rise / _STEP
+    rise = stocks[index + 1] - stocks[index]
+    return stocks[index] + (place - index) * rise, rise / _STEP

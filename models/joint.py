@@ -150,7 +150,6 @@ def linearise(
         (appeal.time_days, weekday, slot, weight, open_variance),
         layout.found(appeal),
         appeal.stocks,
-        appeal.rises,
         appeal.log_exposure,
         coefficients.mean,
         coefficients.covariance,

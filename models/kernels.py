@@ -51,9 +51,12 @@ def compiled(function: Function) -> Function:
 
 @compiled
 def spread_out(
-    rows: Floats, covariance: Floats, loading: Floats, known: bool, spread: Floats
+    rows: Floats, slope: float, covariance: Floats, loading: Floats, known: bool, spread: Floats
 ) -> None:
-    """Fill in the covariances of the four quantities with the coefficients; see `foresee`."""
+    """Fill in the covariances of the four quantities with the coefficients; see `foresee`.
+
+    rows : without the unit's effects, so that most of what they hold is zero and passed over.
+    """
     n = rows.shape[1]
     spread[:] = 0.0
     for i in range(n):
@@ -69,6 +72,9 @@ def spread_out(
             for j in range(n):
                 spread[2, j] += c * covariance[i, j]
                 spread[3, j] += d * covariance[i, j]
+    for j in range(n):
+        spread[1, j] += slope * spread[2, j]
+        spread[0, j] += spread[1, j] + spread[3, j]
 
 
 @compiled
@@ -76,13 +82,23 @@ def cross(rows: Floats, loading: Floats, known: bool, spread: Floats, joint: Flo
     """Fill in the covariances of the four quantities, as far as the coefficients make them."""
     n = rows.shape[1]
     joint[:] = 0.0
+    for j in range(n):
+        a, b = spread[0, j], spread[1, j]
+        joint[0, 0] += a * rows[0, j]
+        joint[1, 0] += b * rows[0, j]
+        joint[1, 1] += b * rows[1, j]
+        if known:
+            c, d = loading[1, j], loading[0, j]
+            joint[2, 0] += a * c
+            joint[3, 0] += a * d
+            joint[2, 1] += b * c
+            joint[3, 1] += b * d
+            joint[2, 2] += spread[2, j] * c
+            joint[3, 2] += spread[2, j] * d
+            joint[3, 3] += spread[3, j] * d
     for p in range(QUANTITIES):
-        for j in range(n):
-            joint[p, 0] += spread[p, j] * rows[0, j]
-            joint[p, 1] += spread[p, j] * rows[1, j]
-            if known:
-                joint[p, 2] += spread[p, j] * loading[1, j]
-                joint[p, 3] += spread[p, j] * loading[0, j]
+        for q in range(p):
+            joint[q, p] = joint[p, q]
 
 
 @compiled
@@ -122,12 +138,12 @@ def foresee(
     """
     n = mean.shape[0]
     eta = base + effects[0] + retention
+    spread_out(rows, slope, covariance, loading, known, spread)
     for i in range(n):
         eta += rows[0, i] * mean[i]
         if known:
             rows[1, i] += slope * loading[1, i]
         rows[0, i] += rows[1, i] + loading[0, i]
-    spread_out(rows, covariance, loading, known, spread)
     cross(rows, loading, known, spread, joint)
     for p in range(QUANTITIES):
         a = 1.0 if p == 0 or p == 3 else 0.0

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
-from models.design import AXES, LOG_HALF_LIVES, Appeal
+from models.design import AXES, LOG_HALF_LIVES, Appeal, felt
 from models.shrinkage import Prior, Shrinkage
 
 __all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Layout"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
-_NO_ATTRIBUTES: tuple[Places, Floats] = (np.empty(0, dtype=np.int64), np.empty(0))
 
 OTHER = "(other)"
 WEEKDAYS = 7
@@ -43,6 +42,7 @@ PRIORS = {
     "group level": Prior((1.0,), start=1.0),
     "group wear": Prior((0.3,), start=0.3),
 }
+PLACES_MAX = 1000  # combinations of attributes looked up once; some 300 bytes each
 # Priors are learned anew after a sixteenth more appeals, which is often while it changes much.
 LEARN_SHARE, LEARN_MIN, LEARN_MAX = 16, 16, 256
 
@@ -68,6 +68,8 @@ class Layout:
             [self.intercept, self.weekday, self.wear, self.half_life, self.steps, -1]
         )
         self.at: dict[str, dict[str, int]] = {"kind": {}, "attribute": {}, "group": {}}
+        # Where attributes stand, by the names that an appeal has.
+        self._places: dict[tuple[str, ...], Places] = {}
         self.crowded_out = {"kind": 0, "attribute": 0, "group": 0}
         self.stock_sums = [0.0, 0.0, 0.0]
         self.appeals = 0
@@ -95,23 +97,27 @@ class Layout:
         return at if at is not None else places.get(OTHER)
 
     def found(self, appeal: Appeal) -> tuple[int, int, Places, Floats]:
-        """Return where the coefficients of an appeal's kind, group and attributes begin, and the
-        attributes' values; -1 where the kind or the group has none of its own.
+        """Return where the coefficients of an appeal's kind, group and attributes begin, -1 where
+        one has none of its own; and the attributes' values.
         """
-        kind, group = self.find("kind", appeal.kind), self.at["group"].get(appeal.appealer)
-        kind, group = -1 if kind is None else kind, -1 if group is None else group
-        if not appeal.attributes:
-            return kind, group, *_NO_ATTRIBUTES
-        known = [(self.find("attribute", name), value) for name, value in appeal.attributes]
-        places = [at for at, _ in known if at is not None]
-        values = [value for at, value in known if at is not None]
-        return kind, group, np.array(places, dtype=np.int64), np.array(values, dtype=np.float64)
+        kinds, names = self.at["kind"], appeal.attributes
+        kind = kinds.get(appeal.kind)
+        if kind is None:
+            kind = kinds.get(OTHER, -1)
+        places = self._places.get(names)
+        if places is None:
+            known = (self.find("attribute", name) for name in names)
+            places = np.array([-1 if at is None else at for at in known], dtype=np.int64)
+            if len(self._places) >= PLACES_MAX:
+                self._places.clear()
+            self._places[names] = places
+        return kind, self.at["group"].get(appeal.appealer, -1), places, appeal.values
 
     def make_room(self, appeal: Appeal, several_audiences: bool) -> None:
         """Give coefficients to what appears for the first time."""
         if appeal.kind not in self.at["kind"]:
             self._make("kind", appeal.kind, [f"kind {part}" for part in KIND_PARTS])
-        for name, _ in appeal.attributes:
+        for name in appeal.attributes:
             if name not in self.at["attribute"]:
                 self._make("attribute", name, [f"attribute {name}", f"moderator {name}"])
         if several_audiences and appeal.appealer not in self.at["group"]:
@@ -119,12 +125,12 @@ class Layout:
 
     def _make(self, sort: str, name: str, priors: list[str]) -> None:
         places = self.at[sort]
-        if len(places) - (OTHER in places) < self.limits[sort]:
+        if len(places) - (OTHER in places) >= self.limits[sort]:
+            self.crowded_out[sort] += 1
+            name = OTHER
+        if name not in places:
             places[name] = self._add(f"{sort}:{name}", priors)
-            return
-        self.crowded_out[sort] += 1
-        if OTHER not in places:
-            places[OTHER] = self._add(f"{sort}:{OTHER}", priors)
+            self._places.clear()
 
     def _add(self, name: str, priors: list[str]) -> int:
         """Hand out entries, each with the prior it shares with those of the same name."""
@@ -144,8 +150,8 @@ class Layout:
         fifty appeals where an appealer's own stock counts two.
         """
         self.appeals += 1
-        for axis, stock in enumerate(appeal.stocks):
-            self.stock_sums[axis] += stock
+        for axis, log_half_life in enumerate(self.log_half_lives):
+            self.stock_sums[axis] += felt(appeal.stocks[axis], log_half_life)[0]
         if self.appeals >= self.learn_at:
             self.learn_at += min(max(self.appeals // LEARN_SHARE, LEARN_MIN), LEARN_MAX)
             self._learn_priors()
@@ -176,6 +182,7 @@ class Layout:
             self.shrinkage[key] = Shrinkage(PRIORS.get(key) or PRIORS[key.split()[0]])
             self.shrinkage[key].restore(kept)
         self.at = {sort: dict(places) for sort, places in state["at"].items()}
+        self._places.clear()
         self.crowded_out = dict(state["crowded_out"])
         self.stock_sums = list(state["stock_sums"])
         self.appeals = state["appeals"]

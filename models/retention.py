@@ -48,6 +48,7 @@ STATE_VERSION = 2
 # often are better than others, and a level drawn to the mean would make that out to be weaker
 # wear-out.
 LEARNING_LEVEL_SD = 1.0
+_OTHERS_ONLY: Floats = np.array([[0.0], [0.0], [1.0]])  # of the axes: design.AXES
 SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
 
 
@@ -100,7 +101,8 @@ class PooledRetention(base.Regressor):
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
         self.learned = 0
-        self._asked: tuple[tuple[Appeal, int, int], Joint] | None = None
+        # The appeal last asked about, how many slots and coefficients there were, and the answer.
+        self._asked: tuple[Appeal, tuple[int, int], Joint] | None = None
 
     # What river asks for.
 
@@ -184,9 +186,7 @@ class PooledRetention(base.Regressor):
             which is larger.
         """
         appeal = self.read(x)
-        alone = appeal._replace(
-            stocks=(0.0, 0.0, appeal.stocks[2]), rises=(0.0, 0.0, appeal.rises[2])
-        )
+        alone = appeal._replace(stocks=appeal.stocks * _OTHERS_ONLY)
         belief = self._linearise(alone, BLANK).belief
         unknown = max(0.0, belief.eta_variance - self.level_sd**2)
         _, passing = self._level.moments(appeal.time_days, self._coefficients)
@@ -197,12 +197,12 @@ class PooledRetention(base.Regressor):
         return belief.eta, sqrt(passing)
 
     def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
-        """Return the checked features of an appeal, its stocks at the half-lives believed in.
+        """Return the checked features of an appeal.
 
-        It may be handed over in place of `x` until something is learned: who asks several things of
-        one appeal need not have it read each time.
+        It may be handed over in place of `x`: who asks several things of one appeal need not have
+        it read each time.
         """
-        return x if isinstance(x, Appeal) else read_appeal(x, self.layout.log_half_lives)
+        return x if type(x) is Appeal else read_appeal(x)
 
     def wear_strength(self, appeal: Appeal) -> tuple[float, float]:
         """Return by what factor this appealer, with these moderators, wears out faster than others.
@@ -292,11 +292,11 @@ class PooledRetention(base.Regressor):
 
     def _foresee(self, appeal: Appeal, unit: int) -> Joint:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
-        key = (appeal, self._level.slot, self._coefficients.size)
-        if self._asked is not None and self._asked[0] == key:
-            return self._asked[1]
+        now = self._level.slot, self._coefficients.size
+        if self._asked is not None and self._asked[0] is appeal and self._asked[1] == now:
+            return self._asked[2]
         joint = self._linearise(appeal, unit)
-        self._asked = key, joint
+        self._asked = appeal, now, joint
         return joint
 
     def _linearise(self, appeal: Appeal, unit: int) -> Joint:

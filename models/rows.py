@@ -11,6 +11,7 @@ from math import exp, log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from models.design import felt
 from models.kernels import ETA, RETENTION, believe, compiled, foresee
 from models.layout import STEPS
 
@@ -54,7 +55,10 @@ def fill_first(
     attributes: Places,
     values: Floats,
 ) -> None:
-    """Write what a first appeal's log mean owes to the coefficients; -1: has none of its own."""
+    """Write what a first appeal's log mean owes to the coefficients; -1: has none of its own.
+
+    attributes : where theirs are, values : what they are multiplied by.
+    """
     row[places[INTERCEPT]] = 1.0
     row[places[WEEKDAY] + weekday] = 1.0
     row[slot] = slot_weight
@@ -64,7 +68,8 @@ def fill_first(
     if kind >= 0:
         row[kind] = 1.0
     for i in range(attributes.shape[0]):
-        row[attributes[i]] += values[i]
+        if attributes[i] >= 0:
+            row[attributes[i]] += values[i]
     if group >= 0:
         row[group] = 1.0
 
@@ -105,7 +110,8 @@ def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> 
     """
     total = mean[group + 1] if group >= 0 else 0.0
     for i in range(attributes.shape[0]):
-        total += values[i] * mean[attributes[i] + 1]
+        if attributes[i] >= 0:
+            total += values[i] * mean[attributes[i] + 1]
     within = 1.0 if abs(total) < MODERATION_MAX else 0.0
     return exp(min(max(total, -MODERATION_MAX), MODERATION_MAX)), within
 
@@ -156,8 +162,7 @@ def fill_wear(
     row: Floats,
     mean: Floats,
     places: Places,
-    stocks: tuple[float, float, float],
-    rises: tuple[float, float, float],
+    stocks: Floats,
     share: float,
     kind: int,
     group: int,
@@ -166,22 +171,27 @@ def fill_wear(
 ) -> float:
     """Write what log retention owes to the coefficients; return what it is at the whole of the
     common wear-out.
+
+    stocks : shape (3, half-lives), read off at the half-lives believed in.
     """
     strength, within = moderation(mean, group, attributes, values)
     factor, wear, at = -share * strength, 0.0, places[WEAR]
     for axis in range(3):
-        if stocks[axis] != 0.0:
+        stock, rise = felt(stocks[axis], mean[places[HALF_LIFE] + axis])
+        if stock != 0.0:
             rate = mean[at + axis]
             if kind >= 0:
                 rate += mean[kind + 1 + axis]
-                row[kind + 1 + axis] = factor * stocks[axis]
-            row[at + axis] = factor * stocks[axis]
-            row[places[HALF_LIFE] + axis] = factor * rate * rises[axis]
-            wear += rate * stocks[axis]
-    wear += fill_steps(row, mean, places, stocks[1], rises[1], factor)
+                row[kind + 1 + axis] = factor * stock
+            row[at + axis] = factor * stock
+            row[places[HALF_LIFE] + axis] = factor * rate * rise
+            wear += rate * stock
+        if axis == 1:
+            wear += fill_steps(row, mean, places, stock, rise, factor)
     slope = -strength * wear
     for i in range(attributes.shape[0]):
-        row[attributes[i] + 1] += within * share * slope * values[i]
+        if attributes[i] >= 0:
+            row[attributes[i] + 1] += within * share * slope * values[i]
     if group >= 0:
         row[group + 1] = within * share * slope
     return slope
@@ -192,8 +202,7 @@ def linearised(
     places: Places,
     time: tuple[float, int, int, float, float],
     found: tuple[int, int, Places, Floats],
-    stocks: tuple[float, float, float],
-    rises: tuple[float, float, float],
+    stocks: Floats,
     base: float,
     mean: Floats,
     covariance: Floats,
@@ -211,7 +220,7 @@ def linearised(
         then, and the variance that the level leaves open.
     found : where the coefficients of kind, group and attributes begin, -1 if they have none; the
         attributes' values.
-    stocks, rises : see design.Appeal. base : log exposure.
+    stocks : see design.Appeal. base : log exposure.
     unit : row of `units`; 0 is that of a unit never seen. units : effects.Effects' mean, loading,
         covariance and prior_sds.
     jumps : when each began, infinity if there is none; jumps.Jumps' shift and change.
@@ -236,7 +245,7 @@ def linearised(
     )
     u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
     whole = fill_wear(
-        rows[RETENTION], mean, places, stocks, rises, share, kind, group, attributes, values
+        rows[RETENTION], mean, places, stocks, share, kind, group, attributes, values
     )
     slope, u = turn * whole, (u_level, u_wear)
     eta, variance = foresee(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal
+from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal, felt
 from models.retention import PooledRetention
 from models.rows import SHARE_MAX, SHARE_MIN, step_rate, wear_rates
 
@@ -39,8 +39,9 @@ def wear_of(model: PooledRetention, x: Mapping[Any, Any] | Appeal) -> Wear:
     layout, appeal = model.layout, model.read(x)
     strength, _ = model.wear_strength(appeal)
     kind, _, _, _ = layout.found(appeal)
-    rates = wear_rates(layout.coefficients.mean, layout.places, kind, appeal.stocks[1])
-    return Wear(np.array(appeal.stocks), strength * rates, np.exp(layout.log_half_lives))
+    stocks = [felt(*each)[0] for each in zip(appeal.stocks, layout.log_half_lives, strict=True)]
+    rates = wear_rates(layout.coefficients.mean, layout.places, kind, stocks[1])
+    return Wear(np.array(stocks), strength * rates, np.exp(layout.log_half_lives))
 
 
 def draw_wear(
@@ -57,7 +58,8 @@ def draw_wear(
     covariance = belief.covariance[np.ix_(at, at)]
     drawn = rng.multivariate_normal(belief.mean[at], covariance, size=draws, method="eigh")
     rates = drawn[:, 3:6] + (drawn[:, 6:9] if len(at) > 6 else 0.0)
-    rates[:, 1] += step_rate(belief.mean, layout.places, appeal.stocks[1])
+    stock, _ = felt(appeal.stocks[1], layout.log_half_lives[1])
+    rates[:, 1] += step_rate(belief.mean, layout.places, stock)
     strength, strength_sd = model.wear_strength(appeal)
     own = rng.normal(1.0, strength_sd, size=(draws, 1))
     strengths = strength * np.clip(own, SHARE_MIN, SHARE_MAX)

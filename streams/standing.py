@@ -188,8 +188,7 @@ def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[flo
     mean, sd = log(forecast.retention), forecast.log_retention_sd
     if series.repeats:
         return mean, sd, forecast.low
-    own, kind, crowd = asked.seen.stocks
-    second = asked.seen._replace(stocks=(own + 1.0, kind + 1.0, crowd))
+    second = asked.seen._replace(stocks=asked.seen.stocks + _THIS_APPEAL[:, None])
     return mean, sd, min(forecast.low, model.forecast_one(second).low)
 
 
