@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from models.kernels import compiled
 from models.stock import HALF_LIVES_DAYS
 
-__all__ = ["AXES", "LOG_HALF_LIVES", "STOCK_KEYS", "Appeal", "felt", "read_appeal"]
+__all__ = [
+    "AXES",
+    "LOG_HALF_LIVES",
+    "STOCK_KEYS",
+    "Appeal",
+    "felt",
+    "moderators",
+    "read_appeal",
+    "unit_of",
+]
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +35,7 @@ LOG_HALF_LIVES: list[float] = [log(h) for h in HALF_LIVES_DAYS]
 _FIRST, _STEP = LOG_HALF_LIVES[0], LOG_HALF_LIVES[1] - LOG_HALF_LIVES[0]
 _HALF_LIVES = len(LOG_HALF_LIVES)
 _NOTHING: Floats = np.zeros((len(AXES), _HALF_LIVES))
+_NO_VALUES: Floats = np.empty(0)
 LOG_2 = log(2.0)
 
 
@@ -65,17 +75,23 @@ def read_appeal(x: Mapping[Any, Any]) -> Appeal:
     if exposure <= 0.0:
         raise ValueError(f"exposure: expected a number > 0, got {exposure!r}")
     audience = str(x.get("audience", appealer))
-    attributes = _attributes(x)
+    more = x if not x.keys() <= KNOWN else {}
+    names, values = moderators(x.get("attributes", {}), x.get("reciprocity", 0.0), more)
     return Appeal(
         _finite(x.get("time_days", 0.0), "time_days"),
-        f"{len(appealer)}:{appealer}{audience}",
+        unit_of(appealer, audience),
         appealer,
         str(x.get("kind", "default")),
         log(exposure),
         _stocks(x),
-        tuple(name for name, _ in attributes),
-        np.array([value for _, value in attributes], dtype=np.float64),
+        names,
+        values,
     )
+
+
+def unit_of(appealer: str, audience: str) -> str:
+    """Return the name of a unit."""
+    return f"{len(appealer)}:{appealer}{audience}"
 
 
 def _finite(value: Any, name: str) -> float:
@@ -85,16 +101,30 @@ def _finite(value: Any, name: str) -> float:
     return number
 
 
-def _attributes(x: Mapping[Any, Any]) -> list[tuple[str, float]]:
-    found = [(str(k), _squeeze(v, str(k))) for k, v in x.get("attributes", {}).items()]
-    if x.get("reciprocity"):
-        found.append(("reciprocity", _finite(x["reciprocity"], "reciprocity")))
-    if not x.keys() <= KNOWN:
-        for key, value in x.items():
-            if key not in KNOWN and isinstance(value, int | float):
-                found.append((str(key), _squeeze(value, str(key))))
+def moderators(
+    attributes: Mapping[str, float], reciprocity: float, more: Mapping[Any, Any] | None = None
+) -> tuple[tuple[str, ...], Floats]:
+    """Return the names of what may moderate, in alphabetical order, and the value of each, shape
+    (names,).
+
+    attributes : on a log scale. reciprocity : as it is, unless it is 0. more : other features, of
+    which those that are numbers count as attributes.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    if not (attributes or reciprocity or more):
+        return (), _NO_VALUES
+    found = [(str(k), _squeeze(v, str(k))) for k, v in attributes.items()]
+    if reciprocity:
+        found.append(("reciprocity", _finite(reciprocity, "reciprocity")))
+    for key, value in (more or {}).items():
+        if key not in KNOWN and isinstance(value, int | float):
+            found.append((str(key), _squeeze(value, str(key))))
     found.sort()
-    return found
+    return tuple(name for name, _ in found), np.array([value for _, value in found])
 
 
 def _squeeze(value: Any, name: str) -> float:

@@ -16,7 +16,8 @@ from math import floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv, gammaln
+from scipy.special import gammaln
+from scipy.special.cython_special import gammaincinv
 
 from models import kernels
 

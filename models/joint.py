@@ -27,7 +27,6 @@ __all__ = [
     "U_WEAR",
     "Belief",
     "Joint",
-    "linearise",
 ]
 
 Floats = NDArray[np.float64]
@@ -50,7 +49,8 @@ class Belief(NamedTuple):
 class Joint:
     """The Gaussian over one appeal's log mean, log retention, and its unit's effects.
 
-    It stands under the wide priors used for learning.
+    It stands under the wide priors used for learning. `linearise` fills it for one appeal after the
+    other: what it held before is overwritten.
 
     Attributes
     ----------
@@ -65,6 +65,7 @@ class Joint:
     """
 
     __slots__ = (
+        "_filled",
         "belief",
         "covariance",
         "eta",
@@ -77,29 +78,50 @@ class Joint:
         "spread",
     )
 
-    def __init__(
+    def __init__(self, capacity: int) -> None:
+        rows, spreads = np.empty((2, capacity)), np.empty((kernels.QUANTITIES, capacity))
+        self.row, self.spread = rows[ETA], spreads[ETA]
+        self.mean: Floats = np.empty(kernels.QUANTITIES)
+        self.covariance: Floats = np.empty((kernels.QUANTITIES, kernels.QUANTITIES))
+        self._filled = rows, spreads, self.mean, self.covariance
+        self.eta = self.eta_variance = self.slope = self.open_variance = 0.0
+        self.prior_sds: Floats = np.ones(2)
+        self.belief = Belief(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def linearise(
         self,
-        mean: Floats,
-        covariance: Floats,
-        eta: float,
-        eta_variance: float,
-        row: Floats,
-        spread: Floats,
-        slope: float,
-        open_variance: float,
-        prior_sds: Floats,
-        belief: Belief,
+        appeal: Appeal,
+        unit: int,
+        layout: Layout,
+        level: Level,
+        effects: Effects,
+        level_sd: float,
+        strength: Strength,
     ) -> None:
-        self.mean = mean
-        self.covariance = covariance
-        self.eta = eta
-        self.eta_variance = eta_variance
-        self.row = row
-        self.spread = spread
-        self.slope = slope
-        self.open_variance = open_variance
-        self.prior_sds = prior_sds
-        self.belief = belief
+        """Work out what is believed of an appeal by the unit in row `unit` of the effects.
+
+        level_sd, strength : how units differ, for the belief to predict with.
+        """
+        coefficients, jumps = layout.coefficients, level.jumps
+        slot, weight, open_variance = level.entry(appeal.time_days)
+        weekday = int(appeal.time_days) % WEEKDAYS
+        eta, eta_variance, self.slope, *belief = linearised(
+            layout.places,
+            (appeal.time_days, weekday, slot, weight, open_variance),
+            layout.found(appeal),
+            appeal.stocks,
+            appeal.log_exposure,
+            coefficients.mean,
+            coefficients.covariance,
+            unit,
+            (effects.mean, effects.loading, effects.covariance, effects.prior_sds),
+            (jumps.began_days, jumps.shift, jumps.change),
+            (level_sd, strength.sd, strength.share),
+            self._filled,
+        )
+        self.eta, self.eta_variance = eta, eta_variance + open_variance
+        self.open_variance, self.prior_sds = open_variance, effects.prior_sds[unit]
+        self.belief = Belief(*belief)
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
         """Return the belief about log mean and one effect, the other having another prior sd.
@@ -124,50 +146,3 @@ class Joint:
             covariance[kept][kept] - to_kept * to_kept * factor,
             covariance[kept][ETA] - to_eta * to_kept * factor,
         )
-
-
-def linearise(
-    appeal: Appeal,
-    unit: int,
-    layout: Layout,
-    level: Level,
-    effects: Effects,
-    level_sd: float,
-    strength: Strength,
-) -> Joint:
-    """Return what is believed of an appeal by the unit in row `unit` of the effects.
-
-    level_sd, strength : how units differ, for the belief to predict with.
-    """
-    coefficients, jumps = layout.coefficients, level.jumps
-    size = coefficients.capacity
-    rows, spread = np.empty((2, size)), np.empty((kernels.QUANTITIES, size))
-    moments = np.empty((1 + kernels.QUANTITIES, kernels.QUANTITIES))
-    slot, weight, open_variance = level.entry(appeal.time_days)
-    weekday = int(appeal.time_days) % WEEKDAYS
-    eta, eta_variance, slope, *belief = linearised(
-        layout.places,
-        (appeal.time_days, weekday, slot, weight, open_variance),
-        layout.found(appeal),
-        appeal.stocks,
-        appeal.log_exposure,
-        coefficients.mean,
-        coefficients.covariance,
-        unit,
-        (effects.mean, effects.loading, effects.covariance, effects.prior_sds),
-        (jumps.began_days, jumps.shift, jumps.change),
-        (level_sd, strength.sd, strength.share),
-        (rows, spread, moments[0], moments[1:]),
-    )
-    return Joint(
-        moments[0],
-        moments[1:],
-        eta,
-        eta_variance + open_variance,
-        rows[ETA],
-        spread[ETA],
-        slope,
-        open_variance,
-        effects.prior_sds[unit],
-        Belief(*belief),
-    )

@@ -30,7 +30,7 @@ from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaps import Gaps
 from models.gaussian import NORMAL_95, matched_size, tilt
-from models.joint import Belief, Joint, linearise
+from models.joint import Belief, Joint
 from models.layout import Layout
 from models.level import Level
 from models.luck import Moments
@@ -101,8 +101,9 @@ class PooledRetention(base.Regressor):
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
         self.learned = 0
-        # The appeal last asked about, how many slots and coefficients there were, and the answer.
-        self._asked: tuple[Appeal, tuple[int, int], Joint] | None = None
+        self._joint, self._spare = self._new_joints()
+        # The appeal that the joint is of, and how many slots and coefficients there were.
+        self._asked: tuple[Appeal, int, int] | None = None
 
     # What river asks for.
 
@@ -187,7 +188,7 @@ class PooledRetention(base.Regressor):
         """
         appeal = self.read(x)
         alone = appeal._replace(stocks=appeal.stocks * _OTHERS_ONLY)
-        belief = self._linearise(alone, BLANK).belief
+        belief = self._linearise(self._spare, alone, BLANK).belief
         unknown = max(0.0, belief.eta_variance - self.level_sd**2)
         _, passing = self._level.moments(appeal.time_days, self._coefficients)
         passing = min(max(passing, 0.0), unknown)
@@ -202,7 +203,7 @@ class PooledRetention(base.Regressor):
         It may be handed over in place of `x`: who asks several things of one appeal need not have
         it read each time.
         """
-        return x if type(x) is Appeal else read_appeal(x)
+        return x if isinstance(x, Appeal) else read_appeal(x)
 
     def wear_strength(self, appeal: Appeal) -> tuple[float, float]:
         """Return by what factor this appealer, with these moderators, wears out faster than others.
@@ -292,19 +293,31 @@ class PooledRetention(base.Regressor):
 
     def _foresee(self, appeal: Appeal, unit: int) -> Joint:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
-        now = self._level.slot, self._coefficients.size
-        if self._asked is not None and self._asked[0] is appeal and self._asked[1] == now:
-            return self._asked[2]
-        joint = self._linearise(appeal, unit)
-        self._asked = appeal, now, joint
-        return joint
+        slot, size, asked = self._level.slot, self._coefficients.size, self._asked
+        if asked is None or asked[0] is not appeal or asked[1] != slot or asked[2] != size:
+            self._linearise(self._joint, appeal, unit)
+            self._asked = appeal, slot, size
+        return self._joint
 
-    def _linearise(self, appeal: Appeal, unit: int) -> Joint:
+    def _linearise(self, joint: Joint, appeal: Appeal, unit: int) -> Joint:
         spreads = self._spreads
-        return linearise(
+        joint.linearise(
             *(appeal, unit, self.layout, self._level, self._effects),
             *(spreads.level_sd, spreads.strength),
         )
+        return joint
+
+    def _new_joints(self) -> tuple[Joint, Joint]:
+        """Return one for the appeal that is asked about, one for what would be in its place."""
+        return Joint(self._coefficients.capacity), Joint(self._coefficients.capacity)
+
+    def _fit(self) -> None:
+        """Make room for as many coefficients as there are."""
+        capacity = self._coefficients.capacity
+        self._effects.fit(capacity)
+        if len(self._joint.row) != capacity:
+            self._joint, self._spare = self._new_joints()
+            self._asked = None
 
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
@@ -312,7 +325,7 @@ class PooledRetention(base.Regressor):
         if len(self._first_unit) > self.units_max:
             del self._first_unit[next(iter(self._first_unit))]
         self.layout.make_room(appeal, several_audiences=first != appeal.unit)
-        self._effects.fit(self._coefficients.capacity)
+        self._fit()
 
     def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
@@ -386,3 +399,4 @@ class PooledRetention(base.Regressor):
         self.gaps.restore(state["gaps"])
         self.learned = state["learned"]
         self._asked = None
+        self._fit()

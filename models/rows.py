@@ -244,9 +244,7 @@ def linearised(
         *(kind, group, attributes, values),
     )
     u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
-    whole = fill_wear(
-        rows[RETENTION], mean, places, stocks, share, kind, group, attributes, values
-    )
+    whole = fill_wear(rows[RETENTION], mean, places, stocks, share, kind, group, attributes, values)
     slope, u = turn * whole, (u_level, u_wear)
     eta, variance = foresee(
         *(rows, base, share * whole, slope, mean, covariance, loading[unit], u, own[unit]),

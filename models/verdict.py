@@ -14,7 +14,17 @@ from typing import NamedTuple
 from models.kernels import compiled
 from models.plan import AskAgain
 
-__all__ = ["CANNOT_TELL", "Ruling", "Standing", "Thresholds", "repeats_needed", "rule"]
+__all__ = [
+    "CANNOT_TELL",
+    "Decision",
+    "Ruling",
+    "Standing",
+    "Thresholds",
+    "decide",
+    "put_in_words",
+    "repeats_needed",
+    "rule",
+]
 
 # Where the retention lies now (`_place`), against the state before.
 _PLACES = ("worn", "tired", "leans_down", "leans_fresh", "fresh", "risen")
@@ -29,6 +39,7 @@ _TRANSITIONS: dict[str, tuple[str, ...]] = {
 }
 _DOWN = ("tiring", "worn_out")
 _TIRED = (*_DOWN, "recovering")
+_CONFIRMED = (*_DOWN, "rising")  # states that a series' own responses can confirm
 
 # What a retention cannot be told from, and the words for it.
 CANNOT_TELL = {
@@ -114,10 +125,23 @@ class Standing(NamedTuple):
     ask_again: AskAgain | None = None
 
 
-class Ruling(NamedTuple):
-    """A verdict in the making. `reference` is to be handed back with the next standing.
+class Decision(NamedTuple):
+    """What a series is called. `reference` is to be handed back with the next standing.
 
     retention, low, high : of the basis it rests on.
+    """
+
+    state: str
+    basis: str
+    retention: float
+    low: float
+    high: float
+    reference: float
+
+
+class Ruling(NamedTuple):
+    """A decision in words.
+
     ask_again : only with the action "rest" (and "rotate" and "stop", for who insists).
     """
 
@@ -145,33 +169,46 @@ def rule(standing: Standing, thresholds: Thresholds) -> Ruling:
     ValueError
         If a number is not finite, the interval is not in order, or a state is unknown.
     """
+    return put_in_words(standing, decide(standing, thresholds), thresholds)
+
+
+def decide(standing: Standing, thresholds: Thresholds) -> Decision:
+    """Return what a series is called, without what only its words need.
+
+    Raises
+    ------
+    ValueError
+        As `rule` does.
+    """
     _refuse(standing)
     retention, low, high, confirmed = _estimate(standing, thresholds)
     place = _place(retention, low, standing.high_99, confirmed, thresholds)
     state = _state(standing, place, retention, thresholds)
-    basis = "confirmed" if confirmed and state in (*_DOWN, "rising") else "expected"
+    basis = "confirmed" if confirmed and state in _CONFIRMED else "expected"
+    reference = _next_reference(standing, state, retention)
+    return Decision(state, basis, retention, low, high, reference)
+
+
+def put_in_words(standing: Standing, decision: Decision, thresholds: Thresholds) -> Ruling:
+    """Return a decision with its reason, what to do, and when to ask again."""
+    state, basis, retention, low, high, reference = decision
     action = _action(standing, state, thresholds)
-    return Ruling(
-        state=state,
-        basis=basis,
-        retention=retention,
-        low=low,
-        high=high,
-        reason=_reason(standing, state, (retention, low, high), action),
-        action=action,
-        ask_again=standing.ask_again if action in ("rest", "rotate", "stop") else None,
-        reference=_next_reference(standing, state, retention),
-    )
+    reason = _reason(standing, state, (retention, low, high), action)
+    ask_again = standing.ask_again if action in ("rest", "rotate", "stop") else None
+    return Ruling(state, basis, retention, low, high, reason, action, ask_again, reference)
 
 
 def _refuse(standing: Standing) -> None:
+    """Raise ValueError for a standing that no verdict can be given on."""
     if standing.state not in _TRANSITIONS:
         raise ValueError(f"state: expected one of {sorted(_TRANSITIONS)}, got {standing.state!r}")
-    if standing.cannot_tell not in (None, *CANNOT_TELL):
+    if standing.cannot_tell is not None and standing.cannot_tell not in CANNOT_TELL:
         raise ValueError(f"cannot_tell: expected one of {sorted(CANNOT_TELL)} or None")
-    numbers = (*standing[3:7], standing.own, standing.kind, standing.crowd, standing.level)
-    ordered = 0.0 <= standing.low <= standing.retention <= standing.high
-    if not (all(map(math.isfinite, numbers)) and ordered):
+    # Finite numbers have a finite sum: none of these is near to overflowing.
+    in_all = standing.own + standing.kind + standing.crowd + standing.level + standing.high_99
+    ordered = 0.0 <= standing.low <= standing.retention <= standing.high < math.inf
+    if not (ordered and math.isfinite(in_all)):
+        numbers = (*standing[3:7], standing.own, standing.kind, standing.crowd, standing.level)
         raise ValueError(f"retention, low, high: expected low <= it <= high, got {numbers}")
 
 

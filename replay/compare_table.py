@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS
-from streams.community import Ask, Community
+from streams.ask import Ask
+from streams.community import Community
 
 __all__ = ["LearnedTable", "Listener"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from models.forecast import Features
 from replay.evaluate_figures import Figure, median, share
-from streams.community import Ask, Community
+from streams.ask import Ask
+from streams.community import Community
 
 __all__ = ["KindWatch"]
 

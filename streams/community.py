@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from models.ages import AgeGrid
 from models.completion import Completion
 from models.forecast import Features, Forecast
 from models.retention import PooledRetention
-from models.stock import HALF_LIVES_DAYS
 from models.surge import Surge
+from streams.ask import DOUBLE, Ask
 from streams.events import Appeal, Checkpoint, Estimate, Level, Opened, Verdict
 from streams.exposure import Exposure, ExposureState, Felt
 from streams.fit import Fit, FitState
@@ -28,9 +27,8 @@ from streams.series import SeriesBook, SeriesBookState
 from streams.settings import Settings
 from streams.tally import Cell, Tally, explained
 
-__all__ = ["Ask", "Community", "CommunityState"]
+__all__ = ["Community", "CommunityState"]
 
-DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS
 EARLY_SHARE = 0.5
@@ -38,42 +36,6 @@ EARLY_SHARE = 0.5
 LEARNING_SHARE = 0.95
 # So long the completion curve learns at every checkpoint; later the final one tells it as much.
 YOUNG_CHECKPOINTS = 400
-
-
-class Ask(msgspec.Struct):
-    """An appeal while it draws responses. `stocks`: own, kind, crowd, as little-endian doubles."""
-
-    appeal: Appeal
-    stocks: bytes
-    repeat: int
-    kind_repeat: int
-    reciprocity: float
-    bins: list[int] = []
-    responses: int = 0
-    bins_cut: int | None = None
-    bins_learned: int = 0
-    early: bool = False
-    learned: bool = False
-
-    def features(self, completion: float) -> Features:
-        """Return what the models see when a share `completion` of the responses has had time to
-        come.
-        """
-        appeal = self.appeal
-        stocks, grid = np.frombuffer(self.stocks, dtype=DOUBLE), len(HALF_LIVES_DAYS)
-        return Features(
-            time_days=appeal.time_ms / DAY_MS,
-            appealer=appeal.appealer,
-            kind=appeal.kind,
-            audience=appeal.audience,
-            exposure=appeal.reach * completion,
-            own=stocks[:grid],
-            kind_stock=stocks[grid : 2 * grid],
-            crowd=stocks[2 * grid :],
-            repeat=self.repeat,
-            reciprocity=self.reciprocity,
-            attributes=appeal.attributes,
-        )
 
 
 class CommunityState(msgspec.Struct):
@@ -154,11 +116,9 @@ class Community:
         if self.settings.until_next_appeal:
             self._cut_previous(appeal)
         self.asks[appeal.appeal_id] = ask
-        x = ask.features(1.0)
-        seen = self.model.read(x)
-        forecast = self.model.forecast_one(seen)
+        forecast = self.model.forecast_one(ask.seen)
         self._say_estimate(ask, "prior", appeal.time_ms, forecast)
-        self.series.open(x, seen, appeal, ask.kind_repeat, forecast)
+        self.series.open(ask, forecast)
 
     def _ask(self, appeal: Appeal, felt: Felt) -> Ask:
         stocks = felt.stocks.astype(DOUBLE, copy=False).tobytes()
@@ -207,41 +167,39 @@ class Community:
 
     def _judge_early(self, ask: Ask, time_ms: int, share: float) -> None:
         ask.early = True
-        forecast = self.model.forecast_given(ask.features(1.0), ask.responses, share)
+        forecast = self.model.forecast_given(ask.seen, ask.responses, share)
         self._say_estimate(ask, "early", time_ms, forecast)
 
     def _learn(self, ask: Ask, share: float, now_ms: int) -> None:
         ask.learned = True
         if share == 0.0:
             return  # cut off at once, it has shown nothing
-        x = ask.features(share)
+        x, seen, model = ask.features(share), ask.seen_at(share), self.model
         if self.before_learning is not None:
             self.before_learning(self, ask, x)
-        seen = self.model.read(x)
-        forecast = self.model.forecast_one(seen)
-        log_score = self.model.log_score_one(seen, ask.responses)
-        latest = self.series.learn(x, seen, ask.appeal, ask.responses, forecast)
+        forecast = model.forecast_one(seen)
+        log_score = model.log_score_one(seen, ask.responses)
+        latest = self.series.learn(ask, seen, forecast)
         if latest is not None:
             self._judge(latest, ask, now_ms)
         self.fit.learn(x, ask.responses, forecast, log_score, now_ms)
-        self.model.learn_one(seen, ask.responses)
+        model.learn_one(seen, ask.responses)
 
     def _judge(self, latest: Appeal, ask: Ask, now_ms: int) -> None:
         """Judge a series as it stands at its latest appeal, having learned something of another."""
-        x = self.asks.get(latest.appeal_id, ask).features(1.0)
-        seen = self.model.read(x)
-        self.series.judge(x, seen, latest, self.model.forecast_one(seen), now_ms)
+        latest_ask = self.asks.get(latest.appeal_id, ask)
+        self.series.judge(latest_ask, latest, self.model.forecast_one(latest_ask.seen), now_ms)
 
     def _close(self, ask: Ask, message: Checkpoint) -> None:
         del self.asks[ask.appeal.appeal_id]
-        forecast = self.model.hindsight_one(ask.features(1.0))
+        forecast = self.model.hindsight_one(ask.seen)
         self._say_estimate(ask, "final", message.time_ms, forecast)
         kind, time_ms = ask.appeal.kind, ask.appeal.time_ms
         if not self.surge.passes_over(kind, message.responses):
             self.surge.learn_one(kind, message.slots, self.completion.density(kind, time_ms))
         repeat, value = ask.kind_repeat, message.value_micros
         self.tally.learn(ask.appeal, repeat, ask.responses, message.exits, value, forecast)
-        self.series.close(ask.appeal, ask.responses, message.exits, value)
+        self.series.close(ask, message.exits, value)
         appealer = ask.appeal.appealer
         self.reciprocity.learn(appealer, message.time_ms, message.responders, message.responses)
 

@@ -15,7 +15,8 @@ from operator import itemgetter
 import msgspec
 
 from models.forecast import Features
-from streams.community import Ask, Community, CommunityState
+from streams.ask import Ask
+from streams.community import Community, CommunityState
 from streams.events import Checkpoint, Estimate, Level, Opened, Verdict
 from streams.settings import Settings
 

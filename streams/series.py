@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
+from models.design import AXES
 from models.design import Appeal as Seen
 from models.evidence import EXPECTED_MIN, HALF_LIFE_NODES, KindEvidence, SeriesEvidence
-from models.forecast import Features, Forecast
+from models.forecast import Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
-from models.verdict import Ruling, Standing, Thresholds, rule
+from models.verdict import Ruling, Standing, Thresholds, decide, put_in_words
+from streams.ask import Ask
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
@@ -37,6 +39,7 @@ DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
 E_VALUE_MAX = 1e300
+KIND = AXES.index("kind")
 KINDS_MAX, OTHER = 1000, "other"  # kinds whose evidence is kept apart; 600 bytes each
 
 
@@ -88,6 +91,7 @@ class SeriesBook:
             recovery_ratio=settings.recovery_ratio,
         )
         self._series = OrderedDict((key, series) for key, series, _ in state.series)
+        self._live: OrderedDict[str, None] = OrderedDict.fromkeys(self._series)  # latest last
         self._evidence = {key: _evidence(kept) for key, _, kept in state.series}
         self._worn = _live(settings.false_discovery_rate, state.live_worn)
         self._rising = _live(settings.false_discovery_rate, state.live_rising)
@@ -97,70 +101,69 @@ class SeriesBook:
         self._week = state.week
         self.forgotten = state.forgotten
 
-    def open(
-        self, x: Features, seen: Seen, appeal: Appeal, repeat: int, forecast: Forecast
-    ) -> None:
-        """Take note that an appeal was put, of which `forecast` was said; `seen` is how the model
-        reads its features `x`.
-        """
-        key = f"{appeal.appealer}\x1f{appeal.kind}"
+    def open(self, ask: Ask, forecast: Forecast) -> None:
+        """Take note that an appeal was put, of which `forecast` was said."""
+        appeal, key = ask.appeal, ask.key
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        asked = Asked(x, seen, appeal.time_ms, forecast, appeal.time_ms)
-        stock = float(x["kind_stock"][HALF_LIFE_NODES[1]])
+        stock = float(ask.seen.stocks[KIND, HALF_LIFE_NODES[1]])
         self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
-        series.ask(appeal, repeat, forecast)
+        series.ask(appeal, ask.kind_repeat, forecast)
         self._surroundings.ask(appeal)
         if stock < RESTED_STOCK and (series.worn or series.rising):
             self._begin_again(key, series)
-        self._rule(key, series, asked, here)
+        self._rule(key, series, Asked(ask, appeal.time_ms, forecast, appeal.time_ms), here)
 
-    def learn(
-        self, x: Features, seen: Seen, appeal: Appeal, responses: int, forecast: Forecast
-    ) -> Appeal | None:
+    def learn(self, ask: Ask, seen: Seen, forecast: Forecast) -> Appeal | None:
         """Let responses speak for or against their series, before the model learns them.
+
+        Parameters
+        ----------
+        ask, seen
+            The appeal, and what the model sees of it now.
+        forecast
+            What the model said of it, none of its responses in.
 
         Returns
         -------
         The series' latest appeal if something has been confirmed, so that the series is to be
         judged anew: as it stands there, not as it stood when the appeal was put that told it.
         """
-        key = f"{appeal.appealer}\x1f{appeal.kind}"
+        key = ask.key
         series, evidence = self._series.get(key), self._evidence.get(key)
         if series is None or evidence is None:
             return None
         log_mean, passing_sd = self._model.first_appeal_expectation(seen)
-        stocks = x["kind_stock"][HALF_LIFE_NODES]
         evidence.learn_one(
-            time_days=x["time_days"],
-            responses=responses,
+            time_days=seen.time_days,
+            responses=ask.responses,
             expected_first=max(exp(log_mean), EXPECTED_MIN),
             baseline_sd=max(self._model.level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
-            stocks=stocks,
-            repeat=x["repeat"],
+            stocks=seen.stocks[KIND, HALF_LIFE_NODES],
+            repeat=ask.repeat,
             expectation_sd=passing_sd,
             log_retention=log(forecast.retention),
         )
-        self._of_kind(appeal.kind).learn_one(evidence.increments)
+        self._of_kind(ask.appeal.kind).learn_one(evidence.increments)
         if evidence.increments is None or not self._confirm(key, series, evidence):
             return None
         return series.latest
 
-    def judge(
-        self, x: Features, seen: Seen, appeal: Appeal, forecast: Forecast, now_ms: int
-    ) -> None:
-        """Judge the series of `appeal`, its latest, of which `forecast` is said now."""
-        key = f"{appeal.appealer}\x1f{appeal.kind}"
-        asked = Asked(x, seen, appeal.time_ms, forecast, now_ms)
+    def judge(self, ask: Ask, appeal: Appeal, forecast: Forecast, now_ms: int) -> None:
+        """Judge the series of `appeal`, its latest, by what is said now of `ask`: that appeal, or
+        if it is closed another one of the series.
+        """
+        key = ask.key
+        asked = Asked(ask, appeal.time_ms, forecast, now_ms)
         self._rule(key, self._series[key], asked, f"{key}\x1f{appeal.audience}")
 
-    def close(self, appeal: Appeal, responses: int, exits: int, value_micros: int) -> None:
+    def close(self, ask: Ask, exits: int, value_micros: int) -> None:
         """Take note of what an appeal brought in the end: its value, or a unit a response."""
-        series = self.find(appeal.appealer, appeal.kind)
+        series = self._series.get(ask.key)
         if series is not None:
-            series.close(value_micros / 1e6 if value_micros else float(responses), exits)
+            series.close(value_micros / 1e6 if value_micros else float(ask.responses), exits)
 
     def verdicts(self) -> list[Verdict]:
         """Return the last verdict of every series, in a fixed order."""
@@ -197,10 +200,13 @@ class SeriesBook:
             if len(self._series) >= self._settings.appealers_max:
                 self._forget(next(iter(self._series)))
         self._series[key] = series
+        self._live.pop(key, None)
+        self._live[key] = None
         return series
 
     def _forget(self, key: str) -> None:
         del self._series[key], self._evidence[key]
+        self._live.pop(key, None)
         self._worn.remove(key)
         self._rising.remove(key)
         self.forgotten += 1
@@ -211,10 +217,14 @@ class SeriesBook:
         if week == self._week:
             return
         self._week = week
-        for key, series in self._series.items():
-            if series.times_ms and series.times_ms[-1] < time_ms - LIVE_MS:
-                self._worn.remove(key)
-                self._rising.remove(key)
+        while self._live:
+            key = next(iter(self._live))
+            times_ms = self._series[key].times_ms
+            if not times_ms or times_ms[-1] >= time_ms - LIVE_MS:
+                break
+            del self._live[key]
+            self._worn.remove(key)
+            self._rising.remove(key)
 
     def _confirm(self, key: str, series: Series, evidence: SeriesEvidence) -> bool:
         """Weigh the evidence among all live series that have shown something by now. Returns
@@ -228,6 +238,7 @@ class SeriesBook:
         series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
         if evidence.appeals < CHOICE_APPEALS_MIN:
             return False
+        self._live.setdefault(key)
         self._worn.update(key, evidence.log_e_worn)
         self._rising.update(key, evidence.log_e_rising)
         if not series.worn:
@@ -244,30 +255,27 @@ class SeriesBook:
         self._evidence[key].restart()
 
     def _rule(self, key: str, series: Series, asked: Asked, here: str) -> None:
-        standing = self._standing(series, asked, here)
-        ruling = self._priced(series, rule(standing, self._thresholds))
-        if series.is_news(ruling):
+        standing, thresholds = self._standing(key, series, asked, here), self._thresholds
+        decision = decide(standing, thresholds)
+        costs_more = series.costs_more(self._settings.exit_price)
+        if series.is_news(decision, costs_more):
             standing = in_words(
-                standing, self._model, series, asked, self._surroundings, ruling.state
+                standing, self._model, series, asked, self._surroundings, decision.state
             )
-            ruling = self._priced(series, rule(standing, self._thresholds))
+            ruling = put_in_words(standing, decision, thresholds)
+            if costs_more:  # whatever still responds
+                ruling = ruling._replace(action="stop", reason=COSTS_MORE)
             self._say(series, asked, ruling)
-        series.state, series.reference = ruling.state, ruling.reference
+        series.state, series.reference = decision.state, decision.reference
 
-    def _priced(self, series: Series, ruling: Ruling) -> Ruling:
-        """Whatever still responds: if those who leave cost more, stop."""
-        if series.costs_more(self._settings.exit_price):
-            return ruling._replace(action="stop", reason=COSTS_MORE)
-        return ruling
-
-    def _standing(self, series: Series, asked: Asked, here: str) -> Standing:
+    def _standing(self, key: str, series: Series, asked: Asked, here: str) -> Standing:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
         standing = standing_of(self._model, series, asked, cannot_tell)
         if not (series.worn or series.rising):
             return standing
-        evidence = self._evidence[f"{series.appealer}\x1f{series.kind}"]
-        stocks = asked.x["kind_stock"][HALF_LIFE_NODES]
-        own = evidence.retention(stocks, asked.x["repeat"], log(asked.forecast.retention))
+        stocks, repeat = asked.ask.seen.stocks[KIND, HALF_LIFE_NODES], asked.ask.repeat
+        log_retention = log(asked.forecast.retention)
+        own = self._evidence[key].retention(stocks, repeat, log_retention)
         return standing._replace(own_estimate=own)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:

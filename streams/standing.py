@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from math import exp, log
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
 from scipy.special import gammaincinv
 
-from models.design import Appeal as Seen
 from models.evidence import EXPECTED_MIN
-from models.forecast import Features, Forecast
+from models.forecast import Forecast
 from models.plan import AskAgain, rest_needed
 from models.retention import PooledRetention
-from models.verdict import Ruling, Standing, repeats_needed
+from models.verdict import Decision, Standing, repeats_needed
 from models.wear import Wear, wear_of
+from streams.ask import Ask
 from streams.events import Appeal, Verdict
 
 __all__ = ["COSTS_MORE", "Asked", "Series", "Surroundings", "in_words", "standing_of"]
@@ -32,18 +32,19 @@ KINDS_KEPT = 1000
 LOG_STRAIN_SD_MAX = 1.0
 FELT_HALF_LIVES = 3.0
 COSTS_MORE = "it costs more than it brings"
+T = TypeVar("T")
 _TIRED = ("tiring", "worn_out", "recovering")
 _THIS_APPEAL = np.array([1.0, 1.0, 0.0])
 NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
 
 
 class Asked(NamedTuple):
-    """An appeal of a series: its features, as they are and as the model reads them now; its time,
-    what was said of it, and when we speak.
+    """An appeal of a series: what it met, when it was put, what was said of it, and when we speak.
+
+    Where the latest appeal is closed, `ask` is another one of its series.
     """
 
-    x: Features
-    seen: Seen
+    ask: Ask
     time_ms: int
     forecast: Forecast
     now_ms: int
@@ -89,7 +90,7 @@ class Series(msgspec.Struct):
             self.switching += 0.1 * (switched - self.switching)
         self.repeat = max(self.repeat, repeat) if self.many_audiences() else repeat
         self.latest = appeal
-        self.times_ms = [*self.times_ms[1 - TIMES_KEPT :], appeal.time_ms]
+        _keep(self.times_ms, appeal.time_ms, TIMES_KEPT)
         if repeat > 1:
             self.repeats += 1
             weight = 1.0 / min(self.repeats, TOGETHER) if self.many_audiences() else 1.0
@@ -115,14 +116,14 @@ class Series(msgspec.Struct):
             0 < len(self.times_ms) < 3 and self.switching > 0
         )
 
-    def is_news(self, ruling: Ruling) -> bool:
-        """Return whether a ruling differs from what was last said in state, basis or interval."""
+    def is_news(self, decision: Decision, costs_more: bool) -> bool:
+        """Return whether a decision differs from what was last said in state, basis or interval."""
         said = self.verdict
-        if said is None or (said.state, said.basis) != (ruling.state, ruling.basis):
+        if said is None or said.state != decision.state or said.basis != decision.basis:
             return True
-        if COSTS_MORE in (said.reason, ruling.reason) and said.reason != ruling.reason:
+        if (said.reason == COSTS_MORE) != costs_more:
             return True
-        return not said.low <= ruling.retention <= said.high
+        return not said.low <= decision.retention <= said.high
 
 
 class Surroundings(msgspec.Struct):
@@ -134,12 +135,12 @@ class Surroundings(msgspec.Struct):
     def ask(self, appeal: Appeal) -> None:
         """Remember an appeal; those longest unheard of make room."""
         key = f"{appeal.appealer}\x1f{appeal.audience}"
-        times = self.own.pop(key, [])
-        self.own[key] = [*times[1 - TIMES_KEPT :], appeal.time_ms]
+        self.own[key] = own = self.own.pop(key, [])
+        _keep(own, appeal.time_ms, TIMES_KEPT)
         if len(self.own) > KINDS_KEPT:
             del self.own[next(iter(self.own))]
-        others = self.crowd.pop(appeal.kind, [])
-        self.crowd[appeal.kind] = [*others[1 - CROWD_KEPT :], (appeal.time_ms, appeal.appealer)]
+        self.crowd[appeal.kind] = crowd = self.crowd.pop(appeal.kind, [])
+        _keep(crowd, (appeal.time_ms, appeal.appealer), CROWD_KEPT)
         if len(self.crowd) > KINDS_KEPT:
             del self.crowd[next(iter(self.crowd))]
 
@@ -151,6 +152,13 @@ class Surroundings(msgspec.Struct):
         """Return others' latest appeals of a kind, at most the last few dozen."""
         latest = self.crowd.get(kind, [])
         return [(when, who) for when, who in latest if who != appealer and when >= since_ms]
+
+
+def _keep(latest: list[T], value: T, limit: int) -> None:
+    """Add to what is kept of the latest."""
+    latest.append(value)
+    if len(latest) > limit:
+        del latest[0]
 
 
 def standing_of(
@@ -188,7 +196,8 @@ def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[flo
     mean, sd = log(forecast.retention), forecast.log_retention_sd
     if series.repeats:
         return mean, sd, forecast.low
-    second = asked.seen._replace(stocks=asked.seen.stocks + _THIS_APPEAL[:, None])
+    seen = asked.ask.seen
+    second = seen._replace(stocks=seen.stocks + _THIS_APPEAL[:, None])
     return mean, sd, min(forecast.low, model.forecast_one(second).low)
 
 
@@ -201,30 +210,52 @@ def in_words(
     state: str,
 ) -> Standing:
     """Add what the reason, the action and the date say of a series that is to be called `state`."""
-    wear = wear_of(model, asked.seen)
+    if standing.cannot_tell is not None or state == "rising":
+        return standing
+    if state in ("unknown", "fresh"):
+        level = log(model.level_now(asked.ask.seen.time_days)[0])
+        standing = standing._replace(level=level)
+        if state == "unknown":
+            return standing._replace(needed=_needed(model, series, asked))
+    return _with_wear(standing, model, series, asked, surroundings, state)
+
+
+def _with_wear(
+    standing: Standing,
+    model: PooledRetention,
+    series: Series,
+    asked: Asked,
+    surroundings: Surroundings,
+    state: str,
+) -> Standing:
+    """Add which axis costs what, and the appeals that it is owed to."""
+    wear, appeal = wear_of(model, asked.ask.seen), asked.ask.appeal
     own, kind, crowd = wear.costs()
-    own_days, kind_days, crowd_days = (FELT_HALF_LIVES * wear.half_lives_days).tolist()
     by_kind = kind < own
-    audience = asked.x["audience"]
     of_series = by_kind and not series.many_audiences()
-    times = series.times_ms if of_series else surroundings.own_times(series.appealer, audience)
-    felt = _since(times, asked.time_ms, kind_days if by_kind else own_days)
+    times = (
+        series.times_ms if of_series else surroundings.own_times(series.appealer, appeal.audience)
+    )
+    days = FELT_HALF_LIVES * wear.half_lives_days
+    felt = _since(times, asked.time_ms, float(days[1] if by_kind else days[0]))
     before = [time_ms for time_ms in times if time_ms < asked.time_ms]
-    crowd_ms = round(crowd_days * DAY_MS)
-    others = surroundings.others(series.kind, series.appealer, asked.time_ms - crowd_ms)
-    return standing._replace(
+    standing = standing._replace(
         own=own,
         kind=kind,
         crowd=crowd,
-        level=log(model.level_now(asked.x["time_days"])[0]),
         appeals=len(felt),
         days=(asked.time_ms - felt[0]) / DAY_MS if felt else 0.0,
+        rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
+        ask_again=_ask_again(model, wear, asked.forecast) if state in _TIRED else None,
+    )
+    if crowd >= min(own, kind):
+        return standing
+    since_ms = asked.time_ms - round(float(days[2]) * DAY_MS)
+    others = surroundings.others(series.kind, series.appealer, since_ms)
+    return standing._replace(
         others=len(others),
         other_appealers=len({who for _, who in others}),
         other_days=(asked.time_ms - others[0][0]) / DAY_MS if others else 0.0,
-        rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
-        needed=_needed(model, series, asked) if state == "unknown" else None,
-        ask_again=_ask_again(model, wear, asked.forecast) if state in _TIRED else None,
     )
 
 
@@ -238,7 +269,7 @@ def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
         span_ms = series.times_ms[-1] - series.times_ms[0]
         gap_days = max(span_ms / (len(series.times_ms) - 1) / DAY_MS, 1.0 / 24.0)
     in_all = repeats_needed(
-        first_responses=max(exp(model.first_appeal_expectation(asked.seen)[0]), EXPECTED_MIN),
+        first_responses=max(exp(model.first_appeal_expectation(asked.ask.seen)[0]), EXPECTED_MIN),
         dispersion=model.size,
         baseline_sd=model.level_sd,
         gap_days=gap_days,
