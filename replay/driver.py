@@ -14,8 +14,9 @@ from replay.frames import Ended, Said
 from replay.output import Output
 from replay.reader import merge_sources
 from streams.collector import Block
+from streams.collector_state import NEVER_MS
 from streams.events import Rejected
-from streams.learner import Envelope, Fact, Learner
+from streams.learner import Fact, Learner
 from streams.pipeline import Pipeline
 
 __all__ = ["Progress", "Replayed", "replay", "replay_ahead"]
@@ -30,13 +31,15 @@ class Progress(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What a replay came to: the fate of every event, how many appeals were open at the end, and
-    how long it took in seconds.
+    """What a replay came to: the fate of every event, how many appeals were open at the end, how
+    long it took in seconds, up to when everything was learned, and what each ledger says.
     """
 
     fates: dict[str, Any]
     opened: int
     seconds: float
+    watermark_ms: int
+    ledgers: dict[str, dict[str, Any]]
 
 
 def replay(
@@ -92,7 +95,11 @@ def replay(
             on_facts(facts)
             seconds = time.perf_counter() - began_s
             on_progress(Progress(events, pipeline.learner.watermark_ms(), seconds))
-    return _replayed(counts_of(pipeline.collectors), events, started_s)
+    learner = pipeline.learner
+    ledgers = {name: ledger.summary() for name, ledger in learner.ledgers.items()}
+    fates, opened = _fates(counts_of(pipeline.collectors), events)
+    seconds = time.perf_counter() - started_s
+    return Replayed(fates, opened, seconds, learner.watermark_ms(), ledgers)
 
 
 def replay_ahead(
@@ -112,25 +119,26 @@ def replay_ahead(
         At the first reject, if `strict`.
     """
     started_s = time.perf_counter()
-    (partition,) = learner.partitions
-    counts, events = Counts({}, 0, 0), 0
+    ended, events, watermark_ms = Ended(Counts({}, 0, 0), {}), 0, NEVER_MS
     for frame in frames:
         if isinstance(frame, Ended):
-            counts = frame.counts
+            ended = frame
             continue
         began_s = time.perf_counter()
         if strict and frame.rejects:
             raise StrictError(frame.rejects[0])
-        learner.receive(Envelope(partition, frame.sequence, frame.watermark_ms, frame.messages))
+        learner.hear(frame.turns)
         output.write(learner.facts, frame.rejects)
         learner.facts.clear()
-        events = frame.events
-        on_progress(Progress(events, learner.watermark_ms(), time.perf_counter() - began_s))
-    return _replayed(counts, events, started_s)
+        events, watermark_ms = frame.events, frame.watermark_ms
+        on_progress(Progress(events, watermark_ms, time.perf_counter() - began_s))
+    fates, opened = _fates(ended.counts, events)
+    seconds = time.perf_counter() - started_s
+    return Replayed(fates, opened, seconds, watermark_ms, ended.ledgers)
 
 
-def _replayed(counts: Counts, events: int, started_s: float) -> Replayed:
-    return Replayed(fates_of(counts, events), counts.opened, time.perf_counter() - started_s)
+def _fates(counts: Counts, events: int) -> tuple[dict[str, Any], int]:
+    return fates_of(counts, events), counts.opened
 
 
 class _Pace:

@@ -1,7 +1,8 @@
-"""The process that reads and collects, while another learns: `python -m replay.feeder FD`.
+"""The process that reads, collects and keeps the register, while another learns: `python -m
+replay.feeder FD`.
 
 FD is a file with the task; frames go to standard output. Started by replay.ahead, and not meant to
-be started by hand. It loads the first stage only, nothing of the models.
+be started by hand. It loads no model of retention.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import msgspec
@@ -22,21 +23,23 @@ from replay.garbage import collect_seldom
 from replay.inputs import open_sources
 from replay.reader import merge_sources
 from streams.collector import Collector
+from streams.register import Envelope, Register
 from streams.settings import ConfigError
 
 __all__ = ["feed", "main"]
 
+PARTITION = "0"  # the only one
+
 
 def feed(task: Task, write: Callable[[Said | Ended | Failed], None]) -> None:
-    """Read and collect all that the task names. `write` hears of every block."""
+    """Read all that the task names, collect it and enter it. `write` hears of every block."""
     try:
         sources = open_sources(task.settings, task.paths, task.map_path())
-        collector = Collector(task.settings)
-        sequence, events = 0, 0
+        collector, register = Collector(task.settings), Register(task.settings, [PARTITION])
+        events = 0
         for name in sources:
             collector.declare(name)
         for name, block in merge_sources(sources):
-            before_ms = collector.watermark_ms()
             if block is not None:
                 collector.receive(block)
                 events += len(block.events)
@@ -44,15 +47,21 @@ def feed(task: Task, write: Callable[[Said | Ended | Failed], None]) -> None:
                 collector.finish(name)
                 if collector.finished():
                     collector.end(collector.watermark_ms())
-            messages, collector.messages = collector.messages, []
-            rejects, collector.rejects = collector.rejects, []
-            said = Said(sequence, collector.watermark_ms(), messages, rejects, events)
-            for part in said_in_parts(said, before_ms):
-                write(part)
-            sequence += len(messages)
-        write(Ended(counts_of([collector])))
+            for said in _said(collector, register, events):
+                write(said)
+        ledgers = {name: ledger.summary() for name, ledger in register.ledgers.items()}
+        write(Ended(counts_of([collector]), ledgers))
     except ConfigError as error:
         write(Failed(str(error)))
+
+
+def _said(collector: Collector, register: Register, events: int) -> Iterator[Said]:
+    """Pass on what the collector said, and return what is to be said of it."""
+    sequence = register.partitions[PARTITION].next_sequence
+    register.receive(Envelope(PARTITION, sequence, collector.watermark_ms(), collector.messages))
+    said = Said(register.turns, collector.rejects, register.watermark_ms(), events)
+    collector.messages, collector.rejects, register.turns = [], [], []
+    return said_in_parts(said)
 
 
 def main() -> None:

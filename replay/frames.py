@@ -1,23 +1,24 @@
-"""What a process that reads and collects says to the one that learns, and how it is packed.
+"""What a process that reads and keeps the register says to the one that learns, and how it is
+packed.
 
 A frame is its length (four bytes, little-endian) and msgpack, or JSON where a number is too great
-for that. It holds what one block of events came to: the very envelope that a collector gives to a
-learner, in one process or in two.
+for that. It holds what one block of events came to: the very turns that communities hear from a
+register, in one process or in two.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from replay.fates import Counts
-from streams.events import Checkpoint, Opened, Rejected
+from streams.events import Rejected
 from streams.settings import Settings
+from streams.turns import Turn
 
 __all__ = ["Ended", "Failed", "Said", "Task", "read_frames", "said_in_parts", "write_frame"]
 
@@ -39,19 +40,21 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True, tag="said"):
-    """What a block came to: an envelope's content, rejects, and how many events had been read."""
+    """What a block came to: turns of appeals, rejects, up to when everything is entered, and how
+    many events had been read.
+    """
 
-    sequence: int
-    watermark_ms: int
-    messages: list[Opened | Checkpoint]
+    turns: list[Turn]
     rejects: list[Rejected]
+    watermark_ms: int
     events: int
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """All has been read."""
+    """All has been read; what became of it, and what each ledger says for the summary."""
 
     counts: Counts
+    ledgers: dict[str, dict[str, Any]]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -65,20 +68,16 @@ _decode = msgspec.msgpack.Decoder(Said | Ended | Failed).decode
 _decode_json = msgspec.json.Decoder(Said | Ended | Failed).decode
 
 
-def said_in_parts(said: Said, before_ms: int) -> Iterator[Said]:
-    """Cut what would make too great a frame. All but the last tell `before_ms`, the watermark from
-    before the block, so that nothing is learned before all has been said; rejects come first, so
-    that who stops at one has learned nothing of the block.
+def said_in_parts(said: Said) -> Iterator[Said]:
+    """Cut what would make too great a frame; rejects come first, so that who stops at one has
+    learned nothing of the block.
     """
-    messages, rejects = iter(said.messages), iter(said.rejects)
-    left, sequence = len(said.messages) + len(said.rejects), said.sequence
-    while left > _PART:
-        bad = list(islice(rejects, _PART))
-        good = list(islice(messages, _PART - len(bad)))
-        yield Said(sequence, before_ms, good, bad, said.events)
-        left -= _PART
-        sequence += len(good)
-    yield Said(sequence, said.watermark_ms, list(messages), list(rejects), said.events)
+    rejects, turns = said.rejects, said.turns
+    while len(turns) + len(rejects) > _PART:
+        bad, rejects = rejects[:_PART], rejects[_PART:]
+        good, turns = turns[: _PART - len(bad)], turns[_PART - len(bad) :]
+        yield Said(good, bad, said.watermark_ms, said.events)
+    yield Said(turns, rejects, said.watermark_ms, said.events)
 
 
 def write_frame(fd: int, frame: Said | Ended | Failed) -> None:

@@ -38,8 +38,9 @@ def plan_series(
         If the series is unknown; names some that are known.
     """
     community, latest = _find(pipeline, appealer, kind)
+    ledger = pipeline.learner.ledgers[community.name]
     now_ms = pipeline.learner.watermark_ms()
-    x = community.suppose(msgspec.structs.replace(latest, time_ms=now_ms, appeal_id=""))
+    x = ledger.suppose(msgspec.structs.replace(latest, time_ms=now_ms, appeal_id=""))
     rng = np.random.Generator(np.random.PCG64(SEED))
     model = community.model
     wear = draw_wear(model, x, rng, DRAWS)

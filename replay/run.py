@@ -89,7 +89,7 @@ def run_replay(
 
 
 def _run_ahead(ahead: Ahead, out: Path | None, strict: bool, rows: int, quiet: bool) -> None:
-    learner = Learner(ahead.settings, ["0"])
+    learner = Learner(ahead.settings, [])
     with Output(out) as output, _progress(quiet) as show:
         frames = ahead.frames()
         replayed = replay_ahead(frames, learner, output, strict=strict, on_progress=show)

@@ -22,9 +22,10 @@ def summarise(learner: Learner, replayed: Replayed) -> dict[str, Any]:
             "settings_fingerprint": learner.settings.fingerprint(),
             "events": replayed.fates,
             "open_at_the_end": replayed.opened,
-            "until": _time(learner.watermark_ms()),
+            "until": _time(replayed.watermark_ms),
             "communities": {
-                name: community.summary() for name, community in sorted(learner.communities.items())
+                name: community.summary(replayed.ledgers[name])
+                for name, community in sorted(learner.communities.items())
             },
         }
     )

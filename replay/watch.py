@@ -74,7 +74,7 @@ class Watch:
     def _look(self) -> None:
         learner = self.pipeline.learner
         watermark_ms = learner.watermark_ms()
-        self.observer.learned(0, learner.communities, watermark_ms)
+        self.observer.learned(0, learner)
         if self.backfill is not None and abs(watermark_ms) < BEYOND_TIME_MS:
             self.backfill.write(watermark_ms)
 

@@ -346,9 +346,7 @@ class Live:
         self._looked_s = now_s
         for station in self._units():
             if isinstance(station.unit, LearnerUnit):
-                learner = station.unit.learner
-                communities, watermark_ms = learner.communities, learner.watermark_ms()
-                self.telemetry.learned(station.unit.partition, communities, watermark_ms)
+                self.telemetry.learned(station.unit.partition, station.unit.learner)
 
     def progress(self) -> list[CollectorProgress | LearnerProgress]:
         """Return how every unit stands; nothing while it is being settled who owns which."""

@@ -1,16 +1,12 @@
-"""Second stage: puts what the collectors say into event-time order and gives it to its community.
+"""Third stage: lets every community hear the turns of its appeals, and learn.
 
-A collector with watermark W has said everything earlier than W; so what is earlier than the least
-of the watermarks is complete, and is worked off in an order that does not depend on partitions:
-time, then what happened, then community and id.
+The register before it has put everything into event-time order; the two together are what follows
+the collectors.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable
-from heapq import heappop, heappush
-from operator import itemgetter
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -18,37 +14,18 @@ from models.forecast import Features
 from streams.ask import Ask
 from streams.community import Community, CommunityState
 from streams.events import Checkpoint, Estimate, Level, Opened, Verdict
+from streams.ledger import Ledger
+from streams.register import Envelope, Partition, Register
 from streams.settings import Settings
+from streams.turns import Put, Turn
 
-__all__ = ["Envelope", "Learner", "LearnerState"]
+__all__ = ["Envelope", "Fact", "Learner", "LearnerState"]
 
 Fact = Estimate | Verdict | Level
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """What one collector said, and how far it had got when it had said it.
-
-    `sequence` is the number of the first of `messages`, counted from 0 as the collector says them
-    (to this learner). A collector says the same messages in the same order whatever batches its
-    events came in, so after a restart the envelopes may be cut differently, and what is said again
-    is still known.
-    """
-
-    partition: str
-    sequence: int
-    watermark_ms: int
-    messages: list[Opened | Checkpoint]
-
-
-class Partition(msgspec.Struct):
-    """How far a collector has got."""
-
-    watermark_ms: int
-    next_sequence: int = 0
-
-
 class LearnerState(msgspec.Struct):
-    """Everything a learner knows, as plain data."""
+    """Everything a learner knows, its register included, as plain data."""
 
     partitions: dict[str, Partition] = {}
     waiting: list[Opened | Checkpoint] = []
@@ -57,7 +34,7 @@ class LearnerState(msgspec.Struct):
 
 
 class Learner:
-    """Orders messages and lets each community learn from its own.
+    """A register, and the communities that learn from what it says.
 
     Parameters
     ----------
@@ -67,6 +44,13 @@ class Learner:
         Names of all collectors that will speak, so that none is overtaken.
     state
         A state to go on from.
+
+    Attributes
+    ----------
+    facts
+        What has been said, in event-time order, to be taken away.
+    before_learning
+        Hears of every appeal right before a community learns from it.
     """
 
     def __init__(
@@ -75,71 +59,53 @@ class Learner:
         state = state or LearnerState()
         self.settings = settings
         self.facts: list[Fact] = []
-        self.redelivered = state.redelivered
-        self.partitions = state.partitions
-        for name in partitions:
-            self.partitions.setdefault(name, Partition(watermark_ms=-(1 << 62)))
+        self.register = Register(
+            settings, partitions, state.partitions, state.waiting, dict(state.communities)
+        )
+        self.register.redelivered = state.redelivered
         self.communities = {
             name: Community(name, settings, self.facts, kept)
             for name, kept in state.communities.items()
         }
         self.before_learning: Callable[[Community, Ask, Features], None] | None = None
-        self._queue: list[Entry] = []  # a heap
-        self._new: list[Entry] = [_entry(m, "", number) for number, m in enumerate(state.waiting)]
-        self._worked_off_ms = -(1 << 63)
+
+    @property
+    def partitions(self) -> dict[str, Partition]:
+        """How far each collector has got."""
+        return self.register.partitions
+
+    @property
+    def ledgers(self) -> dict[str, Ledger]:
+        """The ledger of each community."""
+        return self.register.ledgers
+
+    @property
+    def redelivered(self) -> int:
+        """How many messages came again."""
+        return self.register.redelivered
 
     def receive(self, envelope: Envelope) -> None:
         """Take an envelope and learn from all that is complete by now."""
-        partition = self.partitions[envelope.partition]
-        known = partition.next_sequence - envelope.sequence
-        assert known >= 0, "an envelope was lost"
-        self.redelivered += min(known, len(envelope.messages))
-        new = envelope.messages[known:]
-        partition.next_sequence += len(new)
-        partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        first = partition.next_sequence - len(new)
-        for number, message in enumerate(new, first):
-            self._new.append(_entry(message, envelope.partition, number))
-        self._work_off()
+        register = self.register
+        register.receive(envelope)
+        self.hear(register.turns)
+        register.turns.clear()
+
+    def hear(self, turns: Iterable[Turn]) -> None:
+        """Learn from turns, in event-time order."""
+        communities = self.communities
+        for turn in turns:
+            community = communities.get(turn.community)
+            if community is None:
+                assert type(turn) is Put, "an appeal has a turn before it was put"
+                community = Community(turn.community, self.settings, self.facts)
+                community.before_learning = self.before_learning
+                communities[turn.community] = community
+            community.hear(turn)
 
     def watermark_ms(self) -> int:
         """Return the time before which everything has been learned."""
-        return min(partition.watermark_ms for partition in self.partitions.values())
-
-    def _work_off(self) -> None:
-        """Apply what is complete, in order.
-
-        What a collector says is not earlier than its watermark was, so nothing is complete before
-        the least of them has risen. Collectors speak nearly in order: where much has come, sorting
-        it is little more than a merge, and what is sorted is a heap.
-        """
-        watermark_ms, queue = self.watermark_ms(), self._queue
-        if watermark_ms <= self._worked_off_ms:
-            return
-        self._worked_off_ms = watermark_ms
-        if len(queue) <= SORTED_SHARE * len(self._new):
-            queue += self._new
-            queue.sort(key=_order)
-            complete = bisect_left(queue, watermark_ms, key=_time)
-            ready = queue[:complete]
-            del queue[:complete]
-        else:
-            for entry in self._new:
-                heappush(queue, entry)
-            ready = []
-            while queue and queue[0][0] < watermark_ms:
-                ready.append(heappop(queue))
-        self._new.clear()
-        for entry in ready:
-            self._learn(entry[2], entry[-1])
-
-    def _learn(self, name: str, message: Opened | Checkpoint) -> None:
-        community = self.communities.get(name)
-        if community is None:
-            community = Community(name, self.settings, self.facts)
-            community.before_learning = self.before_learning
-            self.communities[name] = community
-        community.apply(message)
+        return self.register.watermark_ms()
 
     def state(self) -> LearnerState:
         """Return everything known, as plain data. Encode it before going on: it shares its parts
@@ -147,26 +113,10 @@ class Learner:
         """
         return LearnerState(
             partitions=self.partitions,
-            waiting=[entry[-1] for entry in sorted(self._queue + self._new, key=_order)],
-            communities={name: one.state() for name, one in self.communities.items()},
+            waiting=self.register.waiting(),
+            communities={
+                name: one.state(self.ledgers[name].state())
+                for name, one in self.communities.items()
+            },
             redelivered=self.redelivered,
         )
-
-
-# Moment, what, community, appeal; then who said it and as which of its messages, so that no two are
-# alike.
-Entry = tuple[int, int, str, str, str, int, Opened | Checkpoint]
-_order, _time = itemgetter(0, 1, 2, 3, 4, 5), itemgetter(0)
-
-SORTED_SHARE = 8  # a heap so many times as long as what has come is not sorted again
-
-# At one moment, what has come of earlier appeals is known before new ones are judged.
-_CHECKED, _OPENED = range(2)
-
-
-def _entry(message: Opened | Checkpoint, partition: str, number: int) -> Entry:
-    if isinstance(message, Opened):
-        what, community, appeal_id = _OPENED, message.appeal.community, message.appeal.appeal_id
-    else:
-        what, community, appeal_id = _CHECKED, message.community, message.appeal_id
-    return message.time_ms, what, community, appeal_id, partition, number, message

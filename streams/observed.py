@@ -15,6 +15,7 @@ from metrics.exporter import series_id
 from models.forecast import Features
 from streams.community import Community
 from streams.events import Verdict
+from streams.ledger import Ledger
 
 __all__ = [
     "Outlook",
@@ -66,7 +67,7 @@ class Sums(msgspec.Struct):
     as_new: float = 0.0
 
 
-def stream_totals(community: Community) -> dict[tuple[str, str], float]:
+def stream_totals(community: Community, ledger: Ledger) -> dict[tuple[str, str], float]:
     """Return totals since the beginning by (counter, kind): closed appeals and those under way."""
     totals: dict[tuple[str, str], float] = {}
 
@@ -79,35 +80,37 @@ def stream_totals(community: Community) -> dict[tuple[str, str], float]:
             count("askagain_responses_total", kind, cell.responses)
             count("askagain_exits_total", kind, cell.exits)
             count("askagain_response_value_total", kind, cell.value_micros / 1e6)
-    for ask in community.asks.values():
+    for ask in ledger.asks.values():
         count("askagain_appeals_total", ask.appeal.kind, 1)
         count("askagain_responses_total", ask.appeal.kind, ask.responses)
     return totals
 
 
-def under_way(rows: Rows, community: Community, outlooks: Mapping[str, Outlook]) -> None:
+def under_way(rows: Rows, ledger: Ledger, outlooks: Mapping[str, Outlook]) -> None:
     """Add rows on the appeals that still draw responses, by kind."""
     seen: dict[str, float] = {}
     expected: dict[str, float] = {}
-    for ask in islice(reversed(community.asks.values()), UNDER_WAY_MAX):
+    for ask in islice(reversed(ledger.asks.values()), UNDER_WAY_MAX):
         outlook = outlooks.get(ask.appeal.appeal_id)
         bins = len(ask.bins) if ask.bins_cut is None else min(len(ask.bins), ask.bins_cut)
         if outlook is not None and bins:
             kind = ask.appeal.kind
-            share = community.completion.share(kind, ask.appeal.time_ms, bins)
+            share = ledger.completion.share(kind, ask.appeal.time_ms, bins)
             seen[kind] = seen.get(kind, 0.0) + ask.responses
             expected[kind] = expected.get(kind, 0.0) + outlook.expected * share
     for kind, number in expected.items():
         if number >= EXPECTED_MIN:
-            put(rows, "under_way_response_ratio", seen[kind] / number, community.name, kind)
-    for ask in community.asks.values():
+            put(rows, "under_way_response_ratio", seen[kind] / number, ledger.name, kind)
+    for ask in ledger.asks.values():
         outlook = outlooks.get(ask.appeal.appeal_id)
-        labels = (community.name, ask.appeal.kind)
+        labels = (ledger.name, ask.appeal.kind)
         _count(rows, "under_way_appeals", 1, *labels)
         _count(rows, "under_way_low_appeals", outlook is not None and outlook.low, *labels)
 
 
-def learned_rows(rows: Rows, community: Community, now_ms: int, kinds: Iterable[str]) -> None:
+def learned_rows(
+    rows: Rows, community: Community, ledger: Ledger, now_ms: int, kinds: Iterable[str]
+) -> None:
     """Add rows on what was learned by event time `now_ms`; retention of some `kinds` only."""
     name = community.name
     summary = community.model.summary()
@@ -124,20 +127,20 @@ def learned_rows(rows: Rows, community: Community, now_ms: int, kinds: Iterable[
     estimate, low, high = community.model.level_now(now_ms / DAY_MS)
     level = {"estimate": estimate, "low": low, "high": high}
     _put_interval(rows, "level", "ratio", level, 1.0, name)
-    for kind in community.surge.kinds:
-        if (ratio := community.surge.ratio(kind)) is not None:
+    for kind in ledger.surge.kinds:
+        if (ratio := ledger.surge.ratio(kind)) is not None:
             surge = dict(zip(("estimate", "low", "high"), ratio, strict=True))
             _put_interval(rows, "surge", "ratio", surge, 1.0, name, kind)
-    _crowd_rows(rows, community)
-    curve = community.completion.curve(None)
-    for bins in community.grid.checkpoints:
+    _crowd_rows(rows, community, ledger)
+    curve = ledger.completion.curve(None)
+    for bins in ledger.grid.checkpoints:
         age_ms, share = curve[bins - 1][:2]
         put(rows, "completion_ratio", share, name, f"{age_ms / 1000:g}")
 
 
-def _crowd_rows(rows: Rows, community: Community) -> None:
+def _crowd_rows(rows: Rows, community: Community, ledger: Ledger) -> None:
     """Add what a first appeal of a kind gets where others made the latest: by the crowd alone."""
-    latest = {ask.appeal.kind: ask for ask in community.asks.values()}
+    latest = {ask.appeal.kind: ask for ask in ledger.asks.values()}
     for kind, ask in latest.items():
         x = ask.features(1.0)
         nothing = np.zeros_like(x["own"])

@@ -15,7 +15,8 @@ import msgspec
 from metrics.exporter import Exporter, series_id
 from streams.community import Community
 from streams.events import Estimate, Verdict
-from streams.learner import Fact
+from streams.learner import Fact, Learner
+from streams.ledger import Ledger
 from streams.observed import (
     Outlook,
     Rows,
@@ -142,23 +143,23 @@ class Observer:
         """Hear how long a block took, "collector" or "learner" (or "pipeline": both at once)."""
         self.exporter.observe("askagain_apply_duration_seconds", seconds, stage)
 
-    def learned(
-        self, partition: int, communities: Mapping[str, Community], watermark_ms: int
-    ) -> None:
+    def learned(self, partition: int, learner: Learner) -> None:
         """Look at what a learner has learned: some 50 ms, so every 10 s or so.
 
         What was there at the first look is not counted.
         """
+        communities, watermark_ms = learner.communities, learner.watermark_ms()
         if abs(watermark_ms) >= BEYOND_TIME_MS:
             return
         learned, rows = self._of(partition), Rows()
         verdicts: list[Verdict] = []
         kinds = self._kinds_shown(communities)
         for name, community in sorted(communities.items()):
-            self._count_stream(learned, community)
-            self._attribute(learned, community)
-            under_way(rows, community, learned.outlooks)
-            learned_rows(rows, community, watermark_ms, kinds[name])
+            ledger = learner.ledgers[name]
+            self._count_stream(learned, community, ledger)
+            self._attribute(learned, ledger)
+            under_way(rows, ledger, learned.outlooks)
+            learned_rows(rows, community, ledger, watermark_ms, kinds[name])
             self._weigh_fit(rows, learned, community, watermark_ms)
             verdicts += current_verdicts(community, watermark_ms)
         series_rows(rows, verdicts, self._sums.get, watermark_ms, self._series_max)
@@ -210,20 +211,20 @@ class Observer:
             shown[name].add(kind)
         return shown
 
-    def _count_stream(self, learned: _Learned, community: Community) -> None:
-        for (name, kind), total in stream_totals(community).items():
+    def _count_stream(self, learned: _Learned, community: Community, ledger: Ledger) -> None:
+        for (name, kind), total in stream_totals(community, ledger).items():
             key = (name, community.name, kind)
             before = learned.totals.get(key, 0.0 if learned.looked else total)
             learned.totals[key] = max(before, total)  # a cut at the next appeal may take some back
             self.exporter.add(name, max(0.0, total - before), community.name, kind)
 
-    def _attribute(self, learned: _Learned, community: Community) -> None:
+    def _attribute(self, learned: _Learned, ledger: Ledger) -> None:
         """Remember of which series an appeal is: its last estimate does not say so."""
-        for appeal_id, ask in community.asks.items():
+        for appeal_id, ask in ledger.asks.items():
             outlook = learned.outlooks.get(appeal_id)
             if outlook is not None and outlook.series is None:
                 appeal = ask.appeal
-                outlook.series = series_id(community.name, appeal.appealer, appeal.kind)
+                outlook.series = series_id(ledger.name, appeal.appealer, appeal.kind)
 
     def _weigh_fit(self, rows: Rows, learned: _Learned, community: Community, now_ms: int) -> None:
         summary = community.fit.summary()

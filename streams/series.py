@@ -115,13 +115,15 @@ class SeriesBook:
             self._begin_again(key, series)
         self._rule(key, series, Asked(ask, appeal.time_ms, forecast, appeal.time_ms), here)
 
-    def learn(self, ask: Ask, seen: Seen, forecast: Forecast) -> Appeal | None:
+    def learn(self, ask: Ask, seen: Seen, responses: int, forecast: Forecast) -> Appeal | None:
         """Let responses speak for or against their series, before the model learns them.
 
         Parameters
         ----------
         ask, seen
             The appeal, and what the model sees of it now.
+        responses
+            How many have come.
         forecast
             What the model said of it, none of its responses in.
 
@@ -137,7 +139,7 @@ class SeriesBook:
         log_mean, passing_sd = self._model.first_appeal_expectation(seen)
         evidence.learn_one(
             time_days=seen.time_days,
-            responses=ask.responses,
+            responses=responses,
             expected_first=max(exp(log_mean), EXPECTED_MIN),
             baseline_sd=max(self._model.level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
@@ -159,11 +161,11 @@ class SeriesBook:
         asked = Asked(ask, appeal.time_ms, forecast, now_ms)
         self._rule(key, self._series[key], asked, f"{key}\x1f{appeal.audience}")
 
-    def close(self, ask: Ask, exits: int, value_micros: int) -> None:
+    def close(self, ask: Ask, responses: int, exits: int, value_micros: int) -> None:
         """Take note of what an appeal brought in the end: its value, or a unit a response."""
         series = self._series.get(ask.key)
         if series is not None:
-            series.close(value_micros / 1e6 if value_micros else float(ask.responses), exits)
+            series.close(value_micros / 1e6 if value_micros else float(responses), exits)
 
     def verdicts(self) -> list[Verdict]:
         """Return the last verdict of every series, in a fixed order."""

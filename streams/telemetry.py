@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from streams.community import Community
-from streams.learner import Fact
+from streams.learner import Fact, Learner
 
 __all__ = ["CollectorProgress", "LearnerProgress", "Silent", "Telemetry"]
 
@@ -51,9 +50,7 @@ class Telemetry(Protocol):
     def applied(self, stage: str, seconds: float) -> None:
         """Hear how long a block took a "collector" or a "learner"."""
 
-    def learned(
-        self, partition: int, communities: Mapping[str, Community], watermark_ms: int
-    ) -> None:
+    def learned(self, partition: int, learner: Learner) -> None:
         """Look at what a learner has learned, every ten seconds or so."""
 
     def forget_collector(self, partition: int) -> None:
@@ -78,9 +75,7 @@ class Silent:
     def applied(self, stage: str, seconds: float) -> None:
         """Do nothing."""
 
-    def learned(
-        self, partition: int, communities: Mapping[str, Community], watermark_ms: int
-    ) -> None:
+    def learned(self, partition: int, learner: Learner) -> None:
         """Do nothing."""
 
     def forget_collector(self, partition: int) -> None:
