@@ -86,6 +86,8 @@ class Effects:
 
     def expect(self, sds: tuple[float, float]) -> None:
         """Let units that are new from now on have these prior sds."""
+        if sds == self.sds:
+            return
         self.sds = sds
         self.covariance[BLANK, 0, 0], self.covariance[BLANK, 1, 1] = sds[0] ** 2, sds[1] ** 2
         self.prior_sds[BLANK] = sds

@@ -29,6 +29,7 @@ __all__ = [
     "count_interval",
     "log_probability",
     "matched_size",
+    "seen_as",
     "tilt",
     "tilted_nodes",
 ]
@@ -40,6 +41,7 @@ NORMAL_95 = (
 )
 NORMAL_99 = 2.3263478740408408
 NODES = 15
+PRECISION_MIN = 1e-9  # of what a count tells of eta; less is rounding
 # Below it the probabilities are summed one by one; above, a count is nearly continuous.
 EXACT_MEAN_MAX = 30.0
 _hermite_x, _hermite_w = np.polynomial.hermite.hermgauss(NODES)
@@ -64,6 +66,23 @@ def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, fl
     return kernels.tilted(
         y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, np.empty(NODES), np.empty(NODES)
     )
+
+
+@kernels.compiled
+def seen_as(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
+    """Return the Gaussian observation of eta ~ N(mean, variance) that does what a count does: as
+    what eta is seen, and the variance of the error, infinite where the count says nothing.
+
+    Parameters as of `tilt`.
+    """
+    nodes = np.empty(NODES)
+    after, left = kernels.tilted(
+        y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, np.empty(NODES)
+    )
+    precision = 1.0 / left - 1.0 / variance
+    if precision <= PRECISION_MIN:
+        return mean, np.inf
+    return (after / left - mean / variance) / precision, 1.0 / precision
 
 
 def tilted_nodes(y: float, mean: float, variance: float, size: float) -> tuple[Floats, Floats]:

@@ -132,17 +132,30 @@ class Joint:
         -------
         Mean and variance of the log mean, mean and variance of the effect kept, their covariance.
         """
-        kept = U_LEVEL + U_WEAR - effect
-        mean, covariance = self.mean.tolist(), self.covariance.tolist()
-        own, to_eta, to_kept = (covariance[effect][i] for i in (effect, ETA, kept))
         prior_sd = float(self.prior_sds[U_LEVEL - effect])
-        lacking = sd**-2 - prior_sd**-2
-        factor = lacking / (1.0 + min(own, prior_sd * prior_sd) * lacking)
-        change = -mean[effect] * factor
-        return (
-            mean[ETA] + to_eta * change,
-            covariance[ETA][ETA] + self.open_variance - to_eta * to_eta * factor,
-            mean[kept] + to_kept * change,
-            covariance[kept][kept] - to_kept * to_kept * factor,
-            covariance[kept][ETA] - to_eta * to_kept * factor,
-        )
+        return but_for(self.mean, self.covariance, effect, prior_sd, sd, self.open_variance)
+
+
+@kernels.compiled
+def but_for(
+    mean: Floats,
+    covariance: Floats,
+    effect: int,
+    prior_sd: float,
+    sd: float,
+    open_variance: float,
+) -> tuple[float, float, float, float, float]:
+    """Work out Joint.but_for: an observation with the precision that was lacking."""
+    kept = U_LEVEL + U_WEAR - effect
+    own, to_eta = covariance[effect, effect], covariance[effect, ETA]
+    to_kept = covariance[effect, kept]
+    lacking = sd**-2 - prior_sd**-2
+    factor = lacking / (1.0 + min(own, prior_sd * prior_sd) * lacking)
+    change = -mean[effect] * factor
+    return (
+        mean[ETA] + to_eta * change,
+        covariance[ETA, ETA] + open_variance - to_eta * to_eta * factor,
+        mean[kept] + to_kept * change,
+        covariance[kept, kept] - to_kept * to_kept * factor,
+        covariance[kept, ETA] - to_eta * to_kept * factor,
+    )

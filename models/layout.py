@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
 from models.design import AXES, LOG_HALF_LIVES, Appeal, felt
+from models.kernels import compiled
 from models.shrinkage import Prior, Shrinkage
 
 __all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Layout"]
@@ -82,9 +83,7 @@ class Layout:
         return found
 
     def keep_half_lives_on_grid(self) -> None:
-        for axis, value in enumerate(self.log_half_lives):
-            kept = min(max(value, LOG_HALF_LIVES[0]), LOG_HALF_LIVES[-1])
-            self.coefficients.mean[self.half_life + axis] = kept
+        keep_within(self.coefficients.mean, self.half_life, LOG_HALF_LIVES[0], LOG_HALF_LIVES[-1])
 
     def typical_stock(self, axis: int) -> float:
         """Return the mean stock of an axis so far, or 1 if it is less."""
@@ -150,8 +149,9 @@ class Layout:
         fifty appeals where an appealer's own stock counts two.
         """
         self.appeals += 1
-        for axis, log_half_life in enumerate(self.log_half_lives):
-            self.stock_sums[axis] += felt(appeal.stocks[axis], log_half_life)[0]
+        stocks = felt_by_axis(appeal.stocks, self.coefficients.mean, self.half_life)
+        for axis, stock in enumerate(stocks):
+            self.stock_sums[axis] += stock
         if self.appeals >= self.learn_at:
             self.learn_at += min(max(self.appeals // LEARN_SHARE, LEARN_MIN), LEARN_MAX)
             self._learn_priors()
@@ -187,3 +187,19 @@ class Layout:
         self.stock_sums = list(state["stock_sums"])
         self.appeals = state["appeals"]
         self.learn_at = state["learn_at"]
+
+
+@compiled
+def keep_within(mean: Floats, at: int, low: float, high: float) -> None:
+    """Keep the three entries from `at` on within limits."""
+    for i in range(at, at + 3):
+        mean[i] = min(max(mean[i], low), high)
+
+
+@compiled
+def felt_by_axis(stocks: Floats, mean: Floats, half_life: int) -> tuple[float, float, float]:
+    """Return the stocks felt, the log half-lives being the three entries from `half_life` on."""
+    own, _ = felt(stocks[0], mean[half_life])
+    kind, _ = felt(stocks[1], mean[half_life + 1])
+    crowd, _ = felt(stocks[2], mean[half_life + 2])
+    return own, kind, crowd

@@ -17,7 +17,7 @@ a Gaussian observation of eta by moment matching (models.gaussian), and the stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, sqrt
+from math import exp, inf, sqrt
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,14 @@ from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaps import Gaps
-from models.gaussian import NORMAL_95, matched_size, tilt
+from models.gaussian import NORMAL_95, matched_size, seen_as
 from models.joint import Belief, Joint
 from models.layout import Layout
 from models.level import Level
 from models.luck import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
-from models.rows import moderation, share_of
+from models.rows import moderation, share_of, wear_now
 from models.spreads import Spreads
 
 __all__ = ["PooledRetention"]
@@ -217,11 +217,20 @@ class PooledRetention(base.Regressor):
         factor, _ = moderation(mean, group, places, values)
         return share * factor, sqrt(effects.covariance[unit, 1, 1])
 
+    def wear_now(self, appeal: Appeal) -> Floats:
+        """Return by axis, shape (3, 3), the stocks felt, what the appealer wears out per unit of
+        them (natural log), and the half-lives in days.
+        """
+        layout, effects = self.layout, self._effects
+        return wear_now(
+            *(layout.places, layout.found(appeal), appeal.stocks, self._coefficients.mean),
+            *(effects.find(appeal.unit), effects.mean, effects.loading),
+        )
+
     def log_half_life_sds(self) -> Floats:
         """Return the sd of the log half-life of each axis, shape (3,)."""
-        at = self.layout.half_life
-        variances = np.diagonal(self._coefficients.covariance)[at : at + 3]
-        return np.sqrt(np.maximum(variances, 0.0))
+        at, covariance = self.layout.half_life, self._coefficients.covariance
+        return np.array([sqrt(max(covariance[i, i], 0.0)) for i in range(at, at + 3)])
 
     @property
     def size(self) -> float:
@@ -334,19 +343,18 @@ class PooledRetention(base.Regressor):
         belief, size = self._expect(appeal)
         self._asked, spreads = None, self._spreads
         luck, open_luck = belief.eta - alone.eta, belief.eta_variance - alone.eta_variance
-        mean, variance = tilt(y, belief.eta, belief.eta_variance, size)
-        precision = 1.0 / variance - 1.0 / belief.eta_variance
         if open_luck == 0.0:  # the others of a moment say less about how counts scatter
             spreads.notice_count(y, alone)
         self._moments.learn(
             appeal.unit, appeal.time_days, y, alone.eta, alone.eta_variance, spreads.size
         )
-        if precision <= 1e-9:
+        seen, noise = seen_as(y, belief.eta, belief.eta_variance, size)
+        if noise == inf:
             return
-        seen = (mean / variance - belief.eta / belief.eta_variance) / precision - luck
+        seen -= luck
         # A count may be a million times what was believed; linear steps so far lead nowhere.
         seen = min(max(seen, alone.eta - SURPRISE_MAX), alone.eta + SURPRISE_MAX)
-        noise = 1.0 / precision + open_luck
+        noise += open_luck
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
         self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
         self._update(joint, seen, noise, unit)
@@ -363,9 +371,10 @@ class PooledRetention(base.Regressor):
             joint.open_variance + noise,
             coefficients.mean,
             coefficients.covariance,
-            effects.loading[unit],
-            effects.mean[unit],
-            effects.covariance[unit],
+            unit,
+            effects.loading,
+            effects.mean,
+            effects.covariance,
         )
         self.layout.keep_half_lives_on_grid()
         self._level.settle(self._coefficients)

@@ -22,7 +22,7 @@ __all__ = [
     "moderation",
     "share_of",
     "step_rate",
-    "wear_rates",
+    "wear_now",
 ]
 
 Floats = NDArray[np.float64]
@@ -155,6 +155,32 @@ def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Fl
         rates += mean[kind + 1 : kind + 4]
     rates[1] += step_rate(mean, places, kind_stock)
     return rates
+
+
+@compiled
+def wear_now(
+    places: Places,
+    found: tuple[int, int, Places, Floats],
+    stocks: Floats,
+    mean: Floats,
+    unit: int,
+    effects: Floats,
+    loading: Floats,
+) -> Floats:
+    """Return, by axis, the stocks felt, what a unit wears out per unit of them, and the half-lives
+    in days; shape (3, 3). Arguments as for `linearised`.
+    """
+    kind, group, attributes, values = found
+    _, _, share, _ = share_of(mean, unit, effects, loading)
+    strength, _ = moderation(mean, group, attributes, values)
+    now = np.empty((3, 3))
+    for axis in range(3):
+        log_half_life = mean[places[HALF_LIFE] + axis]
+        now[0, axis], _ = felt(stocks[axis], log_half_life)
+        now[2, axis] = exp(log_half_life)
+    now[1] = wear_rates(mean, places, kind, now[0, 1])
+    now[1] *= share * strength
+    return now
 
 
 @compiled

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal, felt
 from models.retention import PooledRetention
-from models.rows import SHARE_MAX, SHARE_MIN, step_rate, wear_rates
+from models.rows import SHARE_MAX, SHARE_MIN, step_rate
 
 __all__ = ["Wear", "draw_wear", "wear_of"]
 
@@ -36,12 +36,7 @@ class Wear(NamedTuple):
 
 def wear_of(model: PooledRetention, x: Mapping[Any, Any] | Appeal) -> Wear:
     """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
-    layout, appeal = model.layout, model.read(x)
-    strength, _ = model.wear_strength(appeal)
-    kind, _, _, _ = layout.found(appeal)
-    stocks = [felt(*each)[0] for each in zip(appeal.stocks, layout.log_half_lives, strict=True)]
-    rates = wear_rates(layout.coefficients.mean, layout.places, kind, stocks[1])
-    return Wear(np.array(stocks), strength * rates, np.exp(layout.log_half_lives))
+    return Wear(*model.wear_now(model.read(x)))
 
 
 def draw_wear(

@@ -77,6 +77,7 @@ def main() -> None:
         feed(task, lambda frame: write_frame(pipe, frame))
     except BrokenPipeError:
         sys.exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending as it is
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

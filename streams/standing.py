@@ -236,8 +236,8 @@ def _with_wear(
     times = (
         series.times_ms if of_series else surroundings.own_times(series.appealer, appeal.audience)
     )
-    days = FELT_HALF_LIVES * wear.half_lives_days
-    felt = _since(times, asked.time_ms, float(days[1] if by_kind else days[0]))
+    half_lives = wear.half_lives_days.tolist()
+    felt = _since(times, asked.time_ms, FELT_HALF_LIVES * half_lives[by_kind])
     before = [time_ms for time_ms in times if time_ms < asked.time_ms]
     standing = standing._replace(
         own=own,
@@ -250,7 +250,7 @@ def _with_wear(
     )
     if crowd >= min(own, kind):
         return standing
-    since_ms = asked.time_ms - round(float(days[2]) * DAY_MS)
+    since_ms = asked.time_ms - round(FELT_HALF_LIVES * half_lives[2] * DAY_MS)
     others = surroundings.others(series.kind, series.appealer, since_ms)
     return standing._replace(
         others=len(others),
