@@ -24,14 +24,14 @@ from models import kernels
 __all__ = [
     "ABSCISSAE",
     "LOG_WEIGHTS",
+    "NODES",
     "NORMAL_95",
     "NORMAL_99",
-    "count_interval",
+    "CountInterval",
+    "between",
+    "count_limits",
     "log_probability",
-    "matched_size",
     "seen_as",
-    "tilt",
-    "tilted_nodes",
 ]
 
 Floats = NDArray[np.float64]
@@ -50,8 +50,10 @@ ABSCISSAE: Floats = sqrt(2.0) * _hermite_x
 LOG_WEIGHTS: Floats = np.log(_hermite_w) + _hermite_x**2
 
 
-def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
-    """Return mean and variance of eta ~ N(mean, variance) once a count of log mean eta was seen.
+@kernels.compiled
+def seen_as(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
+    """Return the Gaussian observation of eta ~ N(mean, variance) that does what a count does: as
+    what eta is seen, and the variance of the error, infinite where the count says nothing.
 
     Parameters
     ----------
@@ -59,21 +61,9 @@ def tilt(y: float, mean: float, variance: float, size: float) -> tuple[float, fl
     mean, variance : of eta, natural log.
     size : phi of the negative binomial, > 0.
 
-    >>> mean, variance = tilt(400.0, 0.0, 9.0, 1e6)  # a sharp count overrules a vague belief
-    >>> round(mean, 2), round(1 / variance)
+    >>> seen, noise = seen_as(400.0, 0.0, 9.0, 1e6)  # a sharp count overrules a vague belief
+    >>> round(seen, 2), round(1 / noise)
     (5.99, 399)
-    """
-    return kernels.tilted(
-        y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, np.empty(NODES), np.empty(NODES)
-    )
-
-
-@kernels.compiled
-def seen_as(y: float, mean: float, variance: float, size: float) -> tuple[float, float]:
-    """Return the Gaussian observation of eta ~ N(mean, variance) that does what a count does: as
-    what eta is seen, and the variance of the error, infinite where the count says nothing.
-
-    Parameters as of `tilt`.
     """
     nodes = np.empty(NODES)
     after, left = kernels.tilted(
@@ -85,25 +75,6 @@ def seen_as(y: float, mean: float, variance: float, size: float) -> tuple[float,
     return (after / left - mean / variance) / precision, 1.0 / precision
 
 
-def tilted_nodes(y: float, mean: float, variance: float, size: float) -> tuple[Floats, Floats]:
-    """Return nodes of eta and their posterior weights, which sum to 1; shape (15,) each."""
-    nodes, weights = np.empty(NODES), np.empty(NODES)
-    kernels.tilted(y, mean, variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)
-    return nodes, weights
-
-
-def matched_size(variance: float, size: float) -> float:
-    """Return phi of the negative binomial with the variance of one whose log mean is N(.,
-    `variance`).
-
-    With both spreads multiplied, 1 / phi' = (1 + 1 / phi) e^variance - 1.
-
-    >>> round(matched_size(0.0, 10.0), 9)
-    10.0
-    """
-    return kernels.matched_size(variance, size)
-
-
 def log_probability(
     y: Floats | float,
     mean: Floats | float,
@@ -112,7 +83,7 @@ def log_probability(
 ) -> Floats:
     """Return log P(y) for each size in `sizes`, eta ~ N(mean, variance), by matching two moments.
 
-    `sizes` are the sizes of the matched negative binomial (see `matched_size`); its mean is
+    `sizes` are the sizes of the matched negative binomial (see kernels.matched_size); its mean is
     exp(mean + variance / 2).
     """
     log_mean = mean + variance / 2.0
@@ -128,18 +99,33 @@ def log_probability(
     return result
 
 
-def count_interval(mean: float, size: float) -> tuple[float, float]:
-    """Return the 5 % and 95 % points of a negative binomial count: in at least 90 % of cases it
-    lies between.
+# Low and high; or, where shape is above 0, those of a Gamma of that shape and scale.
+CountInterval = tuple[float, float, float, float]
 
-    >>> count_interval(0.01, 5.0), count_interval(3.0, 1e9)
+
+@kernels.compiled
+def count_limits(mean: float, size: float) -> CountInterval:
+    """Return the 5 % and 95 % points of a negative binomial count of dispersion phi = size: in at
+    least 90 % of cases it lies between. `between` reads them.
+    """
+    if mean <= 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    if mean <= EXACT_MEAN_MAX:
+        low, high = kernels.exact_interval(mean, size)
+        return low, high, 0.0, 0.0
+    # A Gamma of equal mean and variance, to be cut to whole counts.
+    variance = mean + mean * mean / size
+    return 0.0, 0.0, mean * mean / variance, variance / mean
+
+
+def between(count: CountInterval) -> tuple[float, float]:
+    """Return the limits, the Gamma's quantiles by scipy, which compiled loops cannot reach.
+
+    >>> between(count_limits(0.01, 5.0)), between(count_limits(3.0, 1e9))
     ((0.0, 0.0), (1.0, 6.0))
     """
-    if mean <= EXACT_MEAN_MAX:
-        return kernels.exact_interval(mean, size) if mean > 0.0 else (0.0, 0.0)
-    # A Gamma of equal mean and variance, cut to whole counts.
-    variance = mean + mean * mean / size
-    shape, scale = mean * mean / variance, variance / mean
-    low = scale * float(gammaincinv(shape, 0.05))
-    high = scale * float(gammaincinv(shape, 0.95))
+    low, high, shape, scale = count
+    if shape == 0.0:
+        return low, high
+    low, high = scale * gammaincinv(shape, 0.05), scale * gammaincinv(shape, 0.95)
     return float(floor(low)), float(floor(high + 0.5))

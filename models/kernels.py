@@ -309,7 +309,8 @@ def tilted(
     nodes: Floats,
     weights: Floats,
 ) -> tuple[float, float]:
-    """Return mean and variance of a log mean once a count was seen: see gaussian.tilt.
+    """Return mean and variance of a log mean eta ~ N(mean, variance) once a count `y` of dispersion
+    phi = size was seen: see models.gaussian.
 
     abscissae, log_weights : of the quadrature. nodes, weights : of the same shape; filled with
     those of the posterior.
@@ -349,7 +350,12 @@ def tilted(
 
 @compiled
 def matched_size(variance: float, size: float) -> float:
-    """Return phi of the negative binomial of equal variance: see gaussian.matched_size."""
+    """Return phi of the negative binomial with the variance of one whose log mean is N(.,
+    `variance`): with both spreads multiplied, 1 / phi' = (1 + 1 / phi) e^variance - 1.
+
+    >>> round(matched_size(0.0, 10.0), 9)
+    10.0
+    """
     return 1.0 / max((1.0 + 1.0 / size) * exp(min(variance, 50.0)) - 1.0, 1e-12)
 
 
@@ -361,6 +367,12 @@ def log_probability(y: float, mean: float, variance: float, size: float) -> floa
     log_total = highest + log1p(exp(-abs(log_size - log_mean)))
     choices = lgamma(y + size) - lgamma(size) - lgamma(y + 1.0)
     return choices + size * log_size + y * log_mean - (y + size) * log_total
+
+
+@compiled
+def log_score(y: float, mean: float, variance: float, size: float) -> float:
+    """Return log P(y) of a count of dispersion phi = size whose log mean is N(mean, variance)."""
+    return log_probability(y, mean, variance, matched_size(variance, size))
 
 
 @compiled

@@ -8,9 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.forecast import Forecast
-from models.gaussian import NORMAL_95, NORMAL_99, count_interval, matched_size, tilted_nodes
+from models.gaussian import (
+    ABSCISSAE,
+    LOG_WEIGHTS,
+    NODES,
+    NORMAL_95,
+    NORMAL_99,
+    CountInterval,
+    between,
+    count_limits,
+)
 from models.joint import Belief
-from models.kernels import compiled
+from models.kernels import compiled, matched_size, tilted
 
 __all__ = ["outlook", "outlook_given"]
 
@@ -28,9 +37,7 @@ ACCURACY = 1e-4  # of a quantile of log retention
 
 def outlook(belief: Belief, size: float) -> Forecast:
     """Return the forecast of an appeal none of whose responses is in; `size` is the dispersion."""
-    mean = exp(min(belief.eta + belief.eta_variance / 2.0, LOG_MEAN_MAX))
-    low, high = count_interval(mean, matched_size(belief.eta_variance, size))
-    return _said(belief, mean, low, high)
+    return _said(*_looked(*belief, size))
 
 
 def outlook_given(belief: Belief, size: float, responses: float, completion: float) -> Forecast:
@@ -40,18 +47,66 @@ def outlook_given(belief: Belief, size: float, responses: float, completion: flo
     regression. The appeal's own multiplier is Gamma(phi, phi) beforehand, Gamma(phi + y, phi + mean
     so far) afterwards, and so the rest of the responses is negative binomial again.
     """
-    so_far_eta, variance = belief.eta + log(completion), belief.eta_variance
-    nodes, weights = tilted_nodes(responses, so_far_eta, variance, size)
-    tilted, spread, rest, second = _rest(nodes, weights, size, responses, 1.0 / completion - 1.0)
-    gain = belief.covariance / variance
-    after = belief._replace(
-        retention=belief.retention + gain * (tilted - so_far_eta),
-        retention_variance=belief.retention_variance - gain * gain * (variance - spread),
+    return _said(*_looked_given(*belief, size, responses, completion), responses)
+
+
+def _said(
+    retention: float,
+    low: float,
+    high: float,
+    sd: float,
+    mean: float,
+    count: CountInterval,
+    responses: float = 0.0,
+) -> Forecast:
+    """Return the forecast of `responses` that are in and those to come."""
+    least, most = between(count)
+    return Forecast(retention, low, high, responses + mean, responses + least, responses + most, sd)
+
+
+@compiled
+def _looked(
+    eta: float,
+    eta_variance: float,
+    retention: float,
+    retention_variance: float,
+    covariance: float,
+    immune: float,
+    size: float,
+) -> tuple[float, float, float, float, float, CountInterval]:
+    """Return retention, its limits and the sd of its log; the mean of the count, and its limits."""
+    mean = exp(min(eta + eta_variance / 2.0, LOG_MEAN_MAX))
+    count = count_limits(mean, matched_size(eta_variance, size))
+    low, middle, high, sd = _interval(retention, retention_variance, immune)
+    return exp(middle), exp(low), exp(high), sd, mean, count
+
+
+@compiled
+def _looked_given(
+    eta: float,
+    eta_variance: float,
+    retention: float,
+    retention_variance: float,
+    covariance: float,
+    immune: float,
+    size: float,
+    responses: float,
+    completion: float,
+) -> tuple[float, float, float, float, float, CountInterval]:
+    """Return what `_looked` does, of the responses to come."""
+    so_far = eta + log(completion)
+    nodes, weights = np.empty(NODES), np.empty(NODES)
+    tilted(responses, so_far, eta_variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)
+    after, spread, rest, second = _rest(nodes, weights, size, responses, 1.0 / completion - 1.0)
+    gain = covariance / eta_variance
+    low, middle, high, sd = _interval(
+        retention + gain * (after - so_far),
+        retention_variance - gain * gain * (eta_variance - spread),
+        immune,
     )
-    if rest <= 0.0:
-        return _said(after, responses, responses, responses)
-    low, high = count_interval(rest, rest * rest / max(second - rest * rest, 1e-12 * rest * rest))
-    return _said(after, responses + rest, responses + low, responses + high)
+    square = rest * rest
+    count = count_limits(rest, square / max(second - square, 1e-12 * square, 1e-300))
+    return exp(middle), exp(low), exp(high), sd, rest, count
 
 
 @compiled
@@ -71,12 +126,6 @@ def _rest(
         rest += weights[i] * rate
         second += weights[i] * rate * rate
     return tilted, spread, rest, second * (1.0 + 1.0 / (size + responses))
-
-
-def _said(belief: Belief, mean: float, mean_low: float, mean_high: float) -> Forecast:
-    """Return the forecast: the median of retention, its 90 % interval, and the count's."""
-    low, middle, high, sd = _interval(belief.retention, belief.retention_variance, belief.immune)
-    return Forecast(exp(middle), exp(low), exp(high), mean, mean_low, mean_high, sd)
 
 
 @compiled

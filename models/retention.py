@@ -29,7 +29,7 @@ from models.design import Appeal, read_appeal
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaps import Gaps
-from models.gaussian import NORMAL_95, matched_size, seen_as
+from models.gaussian import NORMAL_95, seen_as
 from models.joint import Belief, Joint
 from models.layout import Layout
 from models.level import Level
@@ -146,8 +146,7 @@ class PooledRetention(base.Regressor):
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
         belief, size = self._expect(x)
-        size = matched_size(belief.eta_variance, size)
-        return kernels.log_probability(float(y), belief.eta, belief.eta_variance, size)
+        return kernels.log_score(float(y), belief.eta, belief.eta_variance, size)
 
     # What the learner asks for besides.
 
