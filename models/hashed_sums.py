@@ -134,12 +134,11 @@ def add(rows: Floats, hashes: NDArray[np.int64], weight: float, but: int) -> int
 @compiled
 def taken(rows: Floats, size: int) -> Floats:
     """Return the rows that are not free, in their order, which fills a table from top to bottom."""
-    entries, n = np.empty((size, 2)), 0
-    for row in range(rows.shape[0]):
-        if rows[row, HASH] != NONE:
-            entries[n, HASH], entries[n, SUM] = rows[row, HASH], rows[row, SUM]
-            n += 1
-    return entries
+    entries, n = np.empty((size + 1, 2)), 0  # free rows are written too, one over the other:
+    for row in range(rows.shape[0]):  # a branch would be guessed wrong every other time
+        entries[n, HASH], entries[n, SUM] = rows[row, HASH], rows[row, SUM]
+        n += rows[row, HASH] != NONE
+    return entries[:size]
 
 
 @compiled
