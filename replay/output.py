@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from streams.codec import encode_fact
 from streams.events import Estimate, Level, Rejected, Verdict
+from streams.facts import encode_facts
 from streams.learner import Fact
 from streams.settings import ConfigError
 
@@ -64,8 +64,8 @@ class Output:
         """Append facts and rejects, a line each."""
         if not self._files:
             return
-        for fact in facts:
-            self._files[type(fact)].write(encode_fact(fact) + b"\n")
+        for kind, lines in encode_facts(facts).items():
+            self._files[kind].write(lines)
         for reject in rejects:
             self._files[Rejected].write(msgspec.json.encode(reject) + b"\n")
 
