@@ -23,6 +23,8 @@ FILES = {
     Level: "level.jsonl",
     Rejected: "rejects.jsonl",
 }
+# Python's own 8 kB are filled by every other block.
+BUFFER_BYTES = 1 << 17
 
 
 class Output:
@@ -46,7 +48,7 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=True)
             for kind, name in FILES.items():
                 path = self.folder / name
-                self._files[kind] = self._stack.enter_context(path.open("wb"))
+                self._files[kind] = self._stack.enter_context(path.open("wb", BUFFER_BYTES))
         except OSError as error:
             self._stack.close()
             raise ConfigError(f"{self.folder}: expected a folder to write to: {error}") from None

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import astuple
 
+from models.dates import rfc3339_all
 from models.digits import six_digits
-from streams.codec import rfc3339
 from streams.learner import Fact
 
 __all__ = ["encode_fact", "encode_facts"]
@@ -50,8 +50,10 @@ def encode_fact(fact: Fact) -> bytes:
 def _encoded(kind: type[Fact], facts: Sequence[Fact]) -> bytes:
     line = _line(kind)
     columns: list[Sequence[Any]] = list(zip(*map(astuple, facts), strict=True))
+    times = [time for at in line.times for time in columns[at] if time is not None]
+    written = iter(rfc3339_all(times))
     for at in line.times:
-        columns[at] = [None if time is None else rfc3339(time) for time in columns[at]]
+        columns[at] = [None if time is None else next(written) for time in columns[at]]
     numbers = [value for at in line.numbers for value in columns[at]]
     try:
         rounded = _rounded(numbers)

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from models.dates import rfc3339_all
 from models.digits import six_digits
+from streams.codec import rfc3339
 from streams.events import Estimate, Level, Verdict
 from streams.facts import encode_fact, encode_facts
 
@@ -116,3 +118,15 @@ def test_numbers_next_to_a_tie_or_a_power_of_ten_are_too(
     for _ in range(abs(steps)):
         value = math.nextafter(value, math.copysign(math.inf, steps))
     assert [repr(value) for value in six_digits([value, -value])] == rounded([value, -value])
+
+
+@given(st.lists(st.integers(-62_135_596_800_000, 253_402_300_799_999) | times_ms))
+@example([-62_135_596_800_000, 253_402_300_799_999, -1, 0, 951_782_400_000, 4_107_542_400_000])
+def test_times_are_written_as_one_by_one(times: list[int]) -> None:
+    assert rfc3339_all(times) == [rfc3339(time_ms) for time_ms in times]
+
+
+@pytest.mark.parametrize("time_ms", [-62_135_596_800_001, 253_402_300_800_000])
+def test_a_time_beyond_all_years_is_refused(time_ms: int) -> None:
+    with pytest.raises(ValueError, match="years 1 to 9999"):
+        encode_fact(msgspec.structs.replace(VERDICT, ask_again_at_ms=time_ms))
