@@ -20,6 +20,7 @@ lags", Statistica Sinica 1. Weights n / (1 + (n - 1) rho) for correlated counts:
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from math import exp, sqrt
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from scipy.special import gammaln
 from models.age_laws import truncated_law
 from models.ages import AgeGrid
 from models.hours import HourProfile, hour_of_week
-from models.ladder import Ladder, count, share
+from models.ladder import Ladder, count, shares
 
 __all__ = ["Completion", "CurvePoint"]
 
@@ -159,8 +160,12 @@ class Completion:
         """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
         if not 1 <= bins <= self.grid.bins:
             raise ValueError(f"bins: expected 1 to {self.grid.bins}, got {bins}")
-        density = self._kinds.get(kind, self._others).density
-        return share(density, self.hours.average[hour_of_week(time_ms)], bins)
+        ladder, hour = self._kinds.get(kind, self._others), hour_of_week(time_ms)
+        by_bin = ladder.by_hour.get(hour)
+        if by_bin is None:  # an appeal asks at every checkpoint
+            by_bin = array("d", shares(ladder.density, self.hours.average[hour]).tobytes())
+            ladder.by_hour[hour] = by_bin
+        return by_bin[bins - 1]
 
     def density(self, kind: str, time_ms: int) -> Floats:
         """Return the share of the final responses by bin, put at `time_ms`, shape (grid.bins,)."""
@@ -251,6 +256,7 @@ class Completion:
         self.refit_at = self.learned + due
         self._refit_pooled()
         if self.learns_hours:
+            # Which alters all shares: every ladder is given another curve below.
             self.hours.refit(self._pooled.density, keep=self.forgetting ** (due / APPEAL_CALLS))
         if len(self._kinds) > 1:
             self._refit_kind_weight()

@@ -4,6 +4,7 @@ models.completion.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["Ladder", "count", "share"]
+__all__ = ["Ladder", "count", "shares"]
 
 Floats = NDArray[np.float64]
 SHARE_MIN = 1e-9
@@ -22,10 +23,11 @@ class Ladder:
     """Weighted responses in each bin and through each bin; and their curve.
 
     density: share of the final responses by bin. arrived: its running sum. variance: of the log of
-    the share arrived by the end of a bin. All of shape (bins,).
+    the share arrived by the end of a bin. All of shape (bins,). by_hour: what `shares` says of an
+    hour put, kept until the curve is another; it follows from the rest.
     """
 
-    __slots__ = ("arrived", "density", "learned", "new", "refit_at", "total", "variance")
+    __slots__ = ("arrived", "by_hour", "density", "learned", "new", "refit_at", "total", "variance")
 
     def __init__(self, bins: int) -> None:
         self.new = np.zeros(bins)
@@ -45,6 +47,7 @@ class Ladder:
     def adopt(self, arrived: Floats, density: Floats, variance: Floats) -> None:
         """Take over a curve."""
         self.arrived, self.density, self.variance = arrived, density, variance
+        self.by_hour: dict[int, array[float]] = {}
 
     def state(self) -> dict[str, Any]:
         """Return everything counted, and the curve, as plain data."""
@@ -69,14 +72,15 @@ _ARRAYS = ("new", "total", "arrived", "density", "variance")
 
 
 @compiled
-def share(density: Floats, profile: Floats, bins: int) -> float:
-    """Return the share arrived after `bins` bins, put at an hour of that profile (by bin)."""
-    arrived = total = 0.0
+def shares(density: Floats, profile: Floats) -> Floats:
+    """Return the share arrived by the end of each bin, put at an hour of that profile (by bin)."""
+    arrived, total = np.empty(density.shape[0]), 0.0
     for k in range(density.shape[0]):
         total += density[k] * profile[k]
-        if k == bins - 1:
-            arrived = total
-    return max(SHARE_MIN, arrived / total)
+        arrived[k] = total
+    for k in range(density.shape[0]):
+        arrived[k] = max(SHARE_MIN, arrived[k] / total)
+    return arrived
 
 
 @compiled

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["HALF_LIVES_DAYS", "Stock"]
+__all__ = ["HALF_LIVES_DAYS", "NO_STOCK", "Stock", "add_to_all", "felt_on_axes"]
 
 Floats = NDArray[np.float64]
 
@@ -48,14 +48,105 @@ class Stock:
 
     def add(self, time_ms: int) -> None:
         """Count an appeal put at `time_ms`, which must not be earlier than the last one."""
-        fade(self.values, float(time_ms - self.time_ms))
-        self.values += 1.0
+        count_one(self.values, float(time_ms - self.time_ms))
         self.time_ms = time_ms
         self.appeals += 1
+
+
+NO_STOCK = Stock()
+
+
+def felt_on_axes(own: Stock, kind: Stock, crowd: Stock, series: Stock, time_ms: int) -> Floats:
+    """Return what is felt at `time_ms`, shape (3, half-lives): own, kind, and the crowd without the
+    series, which is part of it. Four calls of `Stock.at`, in one.
+    """
+    felt = np.empty((3, len(HALF_LIVES_DAYS)))
+    feel_three(
+        felt,
+        own.values,
+        float(time_ms - own.time_ms),
+        kind.values,
+        float(time_ms - kind.time_ms),
+        crowd.values,
+        float(time_ms - crowd.time_ms),
+        series.values,
+        float(time_ms - series.time_ms),
+    )
+    return felt
+
+
+def add_to_all(own: Stock, kind: Stock, crowd: Stock, series: Stock, time_ms: int) -> None:
+    """Count an appeal in four stocks. Four calls of `Stock.add`, in one."""
+    count_four(
+        own.values,
+        float(time_ms - own.time_ms),
+        kind.values,
+        float(time_ms - kind.time_ms),
+        crowd.values,
+        float(time_ms - crowd.time_ms),
+        series.values,
+        float(time_ms - series.time_ms),
+    )
+    for stock in (own, kind, crowd, series):
+        stock.time_ms = time_ms
+        stock.appeals += 1
+
+
+@compiled
+def faded(value: float, doublings: float) -> float:
+    """Return what is left; nothing of nothing, though it were put an eternity later."""
+    return value * 2.0**doublings if value != 0.0 else 0.0
 
 
 @compiled
 def fade(values: Floats, elapsed_ms: float) -> None:
     """Let stocks fade for so long, in place."""
     for i in range(values.shape[0]):
-        values[i] *= 2.0 ** (elapsed_ms * _DECAY_PER_MS[i])
+        values[i] = faded(values[i], elapsed_ms * _DECAY_PER_MS[i])
+
+
+@compiled
+def count_one(values: Floats, elapsed_ms: float) -> None:
+    """Let stocks fade for so long, then count one more appeal, in place."""
+    for i in range(values.shape[0]):
+        values[i] = faded(values[i], elapsed_ms * _DECAY_PER_MS[i]) + 1.0
+
+
+@compiled
+def count_four(
+    a: Floats,
+    a_ms: float,
+    b: Floats,
+    b_ms: float,
+    c: Floats,
+    c_ms: float,
+    d: Floats,
+    d_ms: float,
+) -> None:
+    """Count one more appeal in four stocks, each faded for so long, in place."""
+    count_one(a, a_ms)
+    count_one(b, b_ms)
+    count_one(c, c_ms)
+    count_one(d, d_ms)
+
+
+@compiled
+def feel_three(
+    felt: Floats,
+    own: Floats,
+    own_ms: float,
+    kind: Floats,
+    kind_ms: float,
+    crowd: Floats,
+    crowd_ms: float,
+    series: Floats,
+    series_ms: float,
+) -> None:
+    """Fill in own, kind and crowd stocks, each faded for so long; the crowd without the series."""
+    for i in range(own.shape[0]):
+        decay = _DECAY_PER_MS[i]
+        felt[0, i] = faded(own[i], own_ms * decay)
+        felt[1, i] = faded(kind[i], kind_ms * decay)
+        others = faded(crowd[i], crowd_ms * decay) - faded(series[i], series_ms * decay)
+        # The difference of sums that are all but equal is only nearly zero.
+        felt[2, i] = max(others, 0.0)

@@ -210,14 +210,12 @@ class Surge:
         came = np.zeros(self.grid.slots)
         came[seen] = counts
         expected = counts.sum() * self._paced(seen, counts, density)
-        fits = []
+        whole, fits = float(expected.sum()), []
         for stay in self._stay:
             past = excited(came, self.grid.fine_slots, *stay)
             past_expected = excited(expected, self.grid.fine_slots, *stay)
-            floor = BACKGROUND_MIN * expected[seen]
-            background = expected[seen] - RATIOS[:, None] * past_expected[seen]
-            intensity = np.maximum(background, floor) + RATIOS[:, None] * past[seen]
-            total = _background(expected, past_expected) + RATIOS * past.sum()
+            intensity = intensities(seen, expected, past, past_expected)
+            total = background(expected, past_expected, whole) + RATIOS * past.sum()
             fits.append(np.log(intensity) @ counts - total)
         return np.stack(fits)
 
@@ -253,22 +251,50 @@ def excited(came: Floats, fine_slots: int, stay_fine: float, stay_coarse: float)
     return result
 
 
-def _background(expected: Floats, past_expected: Floats) -> Floats:
+@compiled
+def intensities(
+    seen: NDArray[np.int64], expected: Floats, past: Floats, past_expected: Floats
+) -> Floats:
+    """Return the intensities in the slots seen, for each ratio, shape (ratios, slots seen)."""
+    result = np.empty((RATIOS.shape[0], seen.shape[0]))
+    for r in range(RATIOS.shape[0]):
+        for k in range(seen.shape[0]):
+            i = seen[k]
+            own = max(expected[i] - RATIOS[r] * past_expected[i], BACKGROUND_MIN * expected[i])
+            result[r, k] = own + RATIOS[r] * past[i]
+    return result
+
+
+@compiled
+def ratios_up_to(limit: float) -> int:
+    """Return how many of the ratios are not greater."""
+    count: int = RATIOS.shape[0]
+    while count > 0 and RATIOS[count - 1] > limit:
+        count -= 1
+    return count
+
+
+@compiled
+def background(expected: Floats, past_expected: Floats, whole: float) -> Floats:
     """Return the responses that come of their own accord, for each ratio, shape (ratios,).
 
     The sum over slots of max(expected - ratio past_expected, BACKGROUND_MIN expected): slots are
-    sorted by the ratio at which they come down to the floor.
+    sorted by the ratio at which they come down to the floor. `whole` is the sum of `expected`.
     """
-    with np.errstate(over="ignore"):  # where next to nothing came before, no ratio is too great
-        floor_at = (1.0 - BACKGROUND_MIN) * expected / np.maximum(past_expected, 1e-300)
-    free_for = np.searchsorted(RATIOS, floor_at, side="right")  # ratios that leave a slot above it
-    bins = len(RATIOS) + 1
-    by_floor = np.bincount(free_for, weights=expected, minlength=bins)
-    past_by_floor = np.bincount(free_for, weights=past_expected, minlength=bins)
-    above = np.cumsum(by_floor[::-1])[::-1][1:]
-    past_above = np.cumsum(past_by_floor[::-1])[::-1][1:]
-    background: Floats = above - RATIOS * past_above + BACKGROUND_MIN * (expected.sum() - above)
-    return background
+    ratios = RATIOS.shape[0]
+    by_floor, past_by_floor = np.zeros(ratios + 1), np.zeros(ratios + 1)
+    for i in range(expected.shape[0]):
+        # Where next to nothing came before, no ratio is too great.
+        floor_at = (1.0 - BACKGROUND_MIN) * expected[i] / max(past_expected[i], 1e-300)
+        free_for = ratios_up_to(floor_at)  # ratios that leave a slot above it
+        by_floor[free_for] += expected[i]
+        past_by_floor[free_for] += past_expected[i]
+    result, above, past_above = np.empty(ratios), 0.0, 0.0
+    for r in range(ratios - 1, -1, -1):
+        above += by_floor[r + 1]
+        past_above += past_by_floor[r + 1]
+        result[r] = above - RATIOS[r] * past_above + BACKGROUND_MIN * (whole - above)
+    return result
 
 
 def _chances(fit: Floats) -> Floats:

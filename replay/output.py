@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from streams.codec import encode_fact
 from streams.events import Estimate, Level, Rejected, Verdict
+from streams.facts import encode_facts
 from streams.learner import Fact
 from streams.settings import ConfigError
 
@@ -23,6 +23,8 @@ FILES = {
     Level: "level.jsonl",
     Rejected: "rejects.jsonl",
 }
+# Python's own 8 kB are filled by every other block.
+BUFFER_BYTES = 1 << 17
 
 
 class Output:
@@ -46,7 +48,7 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=True)
             for kind, name in FILES.items():
                 path = self.folder / name
-                self._files[kind] = self._stack.enter_context(path.open("wb"))
+                self._files[kind] = self._stack.enter_context(path.open("wb", BUFFER_BYTES))
         except OSError as error:
             self._stack.close()
             raise ConfigError(f"{self.folder}: expected a folder to write to: {error}") from None
@@ -64,8 +66,8 @@ class Output:
         """Append facts and rejects, a line each."""
         if not self._files:
             return
-        for fact in facts:
-            self._files[type(fact)].write(encode_fact(fact) + b"\n")
+        for kind, lines in encode_facts(facts).items():
+            self._files[kind].write(lines)
         for reject in rejects:
             self._files[Rejected].write(msgspec.json.encode(reject) + b"\n")
 

@@ -1,5 +1,5 @@
-"""Bytes to events and back. Whatever is wrong with an event is said as a reason, a field and a
-place, never raised further.
+"""Bytes to events. Whatever is wrong with an event is said as a reason, a field and a place, never
+raised further.
 
 The wire is the JSON of PRODUCT.md. msgspec checks types and ranges while it decodes; what it
 refuses is sorted into a small vocabulary of reasons here, and nowhere else.
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
-from msgspec.structs import astuple
 
-from streams.events import Appeal, Estimate, Level, Rejected, Response, Tick, Verdict
+from streams.events import Appeal, Rejected, Response, Tick
 
 __all__ = [
     "REASONS",
@@ -26,7 +25,6 @@ __all__ = [
     "decode_event",
     "decode_lines",
     "decode_message",
-    "encode_fact",
     "event_at",
     "rejected",
     "rfc3339",
@@ -55,6 +53,8 @@ EXCERPT_CHARACTERS = 500
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+_MINUTES = tuple(f"{hour}:{minute}:" for hour in _TWO_DIGITS[:24] for minute in _TWO_DIGITS)
 # Nobody's network was asked before 1900, and a time after 2100 is a damaged one.
 TIME_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
 TIME_MS_MAX = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
@@ -116,7 +116,6 @@ class _TickIn(msgspec.Struct, frozen=True, tag="tick", gc=False):
 _Event = _AppealIn | Arrived | _TickIn
 _decode = msgspec.json.Decoder(_Event).decode
 _decode_lines = msgspec.json.Decoder(_Event).decode_lines
-_encode = msgspec.json.Encoder().encode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -260,40 +259,12 @@ def rfc3339(time_ms: int) -> str:
     >>> rfc3339(1_231_275_840_000)
     '2009-01-06T21:04:00Z'
     """
-    day, ms = divmod(time_ms, 86_400_000)
-    minute, ms = divmod(ms, 60_000)
-    text = f"{_date(day)}T{minute // 60:02}:{minute % 60:02}:{ms // 1000:02}"
-    return f"{text}.{ms % 1000:03}Z" if ms % 1000 else f"{text}Z"
+    seconds, ms = divmod(time_ms, 1000)
+    day, second = divmod(seconds, 86_400)
+    text = f"{_date(day)}T{_MINUTES[second // 60]}{_TWO_DIGITS[second % 60]}"
+    return f"{text}.{ms:03}Z" if ms else f"{text}Z"
 
 
 @lru_cache(maxsize=4096)  # a fact's times lie on a few days
 def _date(day: int) -> str:
     return (EPOCH + timedelta(days=day)).date().isoformat()
-
-
-@cache
-def _line_names(kind: type[Estimate | Verdict | Level]) -> list[tuple[str, bool]]:
-    """Return what the fields are called in a line, and whether they are times."""
-    fields = kind.__struct_fields__
-    return [(name.removesuffix("_ms"), name.endswith("_ms")) for name in fields]
-
-
-def encode_fact(fact: Estimate | Verdict | Level) -> bytes:
-    """Write a fact as its line in PRODUCT.md, six significant digits to a number.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite: msgspec would write it as null, and nobody would see.
-    """
-    line: dict[str, Any] = {}
-    for (name, is_time), value in zip(_line_names(type(fact)), astuple(fact), strict=True):
-        if isinstance(value, float):
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"{type(fact).__name__}.{name}: expected a finite number, got {value}"
-                )
-            line[name] = float(f"{value:.6g}")
-        elif value is not None:
-            line[name] = rfc3339(value) if is_time else value
-    return _encode(line)

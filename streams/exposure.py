@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.stock import HALF_LIVES_DAYS, Stock
+from models.stock import NO_STOCK, Stock, add_to_all, felt_on_axes
 from streams.events import Appeal
 from streams.recent import Recent
 
@@ -63,11 +63,15 @@ class Exposure:
         self, audiences_max: int, appealers_max: int, state: ExposureState | None = None
     ) -> None:
         state = state or ExposureState()
-        self._axes: dict[str, Recent[Key, Stock]] = {
-            "own": Recent(audiences_max, Stock),
-            "kind": Recent(audiences_max, Stock),
-            "series": Recent(appealers_max, Stock),
-            "crowd": Recent(appealers_max, Stock),
+        self._own: Recent[Key, Stock] = Recent(audiences_max, Stock)
+        self._kind: Recent[Key, Stock] = Recent(audiences_max, Stock)
+        self._series: Recent[Key, Stock] = Recent(appealers_max, Stock)
+        self._crowd: Recent[Key, Stock] = Recent(appealers_max, Stock)
+        self._axes = {
+            "own": self._own,
+            "kind": self._kind,
+            "series": self._series,
+            "crowd": self._crowd,
         }
         for name, axis in self._axes.items():
             axis.forgotten = state.forgotten.get(name, 0)
@@ -85,23 +89,15 @@ class Exposure:
         """Return what an appeal would meet, if it were put."""
         if self._unfelt and self._unfelt[0].time_ms < appeal.time_ms:
             self._settle()
-        own = self._axes["own"].get((appeal.appealer, appeal.audience))
-        kind = self._axes["kind"].get((appeal.appealer, appeal.kind, appeal.audience))
-        series = self._axes["series"].get((appeal.appealer, appeal.kind))
-        crowd = self._axes["crowd"].get((appeal.kind,))
-        stocks, time_ms = np.zeros((3, len(HALF_LIVES_DAYS))), appeal.time_ms
-        if own is not None:
-            stocks[0] = own.at(time_ms)
-        if kind is not None:
-            stocks[1] = kind.at(time_ms)
-        if crowd is not None and (series is None or series.appeals < crowd.appeals):
-            stocks[2] = crowd.at(time_ms)
-            if series is not None:
-                stocks[2] -= series.at(time_ms)
-                # The difference of sums that are all but equal is only nearly zero.
-                np.maximum(stocks[2], 0.0, out=stocks[2])
-        repeat = 1 if own is None else own.appeals + 1
-        return Felt(stocks, repeat, 1 if kind is None else kind.appeals + 1)
+        appealer, kind_name, audience = appeal.appealer, appeal.kind, appeal.audience
+        own = self._own.get((appealer, audience), NO_STOCK)
+        kind = self._kind.get((appealer, kind_name, audience), NO_STOCK)
+        series = self._series.get((appealer, kind_name), NO_STOCK)
+        crowd = self._crowd.get((kind_name,), NO_STOCK)
+        if series.appeals >= crowd.appeals:  # there is nobody else
+            series = crowd = NO_STOCK
+        stocks = felt_on_axes(own, kind, crowd, series, appeal.time_ms)
+        return Felt(stocks, own.appeals + 1, kind.appeals + 1)
 
     def forgotten(self) -> dict[str, int]:
         """Return how many stocks were forgotten, by axis."""
@@ -109,8 +105,14 @@ class Exposure:
 
     def _settle(self) -> None:
         for appeal in self._unfelt:
-            for name, key in _keys(appeal):
-                self._axes[name].touch(key).add(appeal.time_ms)
+            appealer, kind, audience = appeal.appealer, appeal.kind, appeal.audience
+            add_to_all(
+                self._own.touch((appealer, audience)),
+                self._kind.touch((appealer, kind, audience)),
+                self._crowd.touch((kind,)),
+                self._series.touch((appealer, kind)),
+                appeal.time_ms,
+            )
         self._unfelt.clear()
 
     def state(self) -> ExposureState:
@@ -120,15 +122,6 @@ class Exposure:
             for name, axis in self._axes.items()
         }
         return ExposureState(**axes, unfelt=list(self._unfelt), forgotten=self.forgotten())
-
-
-def _keys(appeal: Appeal) -> tuple[tuple[str, Key], ...]:
-    return (
-        ("own", (appeal.appealer, appeal.audience)),
-        ("kind", (appeal.appealer, appeal.kind, appeal.audience)),
-        ("series", (appeal.appealer, appeal.kind)),
-        ("crowd", (appeal.kind,)),
-    )
 
 
 def _kept(key: Key, stock: Stock) -> StockState:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from streams.codec import BadEvent, decode_message, encode_fact, rejected, rfc3339
+from streams.codec import BadEvent, decode_message, rejected, rfc3339
 from streams.events import Appeal, Estimate, Rejected, Response, Tick, Verdict
+from streams.facts import encode_fact
 from streams.learner import Fact
 
 __all__ = [

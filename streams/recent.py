@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 __all__ = ["Recent"]
 
@@ -35,18 +35,25 @@ class Recent(Generic[K, V]):
     def touch(self, key: K) -> V:
         """Return the entry of `key`, made if absent, now the last to be forgotten."""
         entries = self._entries
-        value = entries.pop(key, None)
+        value = entries.get(key)
         if value is None:
-            value = self._make()
             if len(entries) >= self._limit:
                 entries.popitem(last=False)
                 self.forgotten += 1
-        entries[key] = value
+            value = entries[key] = self._make()
+        else:
+            entries.move_to_end(key)
         return value
 
-    def get(self, key: K) -> V | None:
-        """Return the entry of `key` without touching it."""
-        return self._entries.get(key)
+    @overload
+    def get(self, key: K) -> V | None: ...
+
+    @overload
+    def get(self, key: K, default: V) -> V: ...
+
+    def get(self, key: K, default: V | None = None) -> V | None:
+        """Return the entry of `key`, or the default, without touching it."""
+        return self._entries.get(key, default)
 
     def __setitem__(self, key: K, value: V) -> None:
         self.touch(key)

@@ -6,7 +6,8 @@ from math import exp2, log1p
 from zlib import crc32
 
 import msgspec
-import numpy as np
+
+from models.hashed_sums import HashedSums
 
 __all__ = ["Reciprocity", "ReciprocityState"]
 
@@ -18,7 +19,7 @@ GROWTH_MAX = 500.0
 
 
 class ReciprocityState(msgspec.Struct):
-    """Answers by responder, in units of 2^((since - now) / half-life)."""
+    """Answers by responder's hash, ascending, in units of 2^((since - now) / half-life)."""
 
     since_ms: int | None = None
     given: list[tuple[int, float]] = []
@@ -42,35 +43,27 @@ class Reciprocity:
         state = state or ReciprocityState()
         self._responders_max = responders_max
         self._since_ms = state.since_ms
-        self._given = dict(state.given)
+        self._given = HashedSums(state.given)
         self.forgotten = state.forgotten
 
     def of(self, appealer: str, time_ms: int) -> float:
         """Return log(1 + answers given lately)."""
         growth = self._growth(time_ms)  # which may write all sums anew
-        given = self._given.get(crc32(appealer.encode()))
-        return 0.0 if given is None else log1p(given / growth)
+        return log1p(self._given.of(crc32(appealer.encode())) / growth)
 
     def learn(self, appealer: str, time_ms: int, responders: list[int], responses: int) -> None:
         """Count the answers to an appeal; a sample of the responders stands for all of them."""
         if not responders:
             return
         weight = max(1.0, responses / len(responders)) * self._growth(time_ms)
-        given, own = self._given, crc32(appealer.encode())
-        for hashed in responders:
-            if hashed != own:
-                given[hashed] = given.get(hashed, 0.0) + weight
-        if len(given) > self._responders_max:
+        self._given.add(responders, weight, but=crc32(appealer.encode()))
+        if len(self._given) > self._responders_max:
             self._forget()
 
     def _forget(self) -> None:
         """Forget a quarter of the responders: those who gave least, or longest ago."""
-        size = len(self._given)
-        hashes = np.fromiter(self._given, dtype=np.int64, count=size)
-        given = np.fromiter(self._given.values(), dtype=np.float64, count=size)
-        excess = size - 3 * self._responders_max // 4
-        for hashed in hashes[np.lexsort((hashes, given))[:excess]].tolist():
-            del self._given[hashed]
+        excess = len(self._given) - 3 * self._responders_max // 4
+        self._given.drop_least(excess)
         self.forgotten += excess
 
     def _growth(self, time_ms: int) -> float:
@@ -79,12 +72,10 @@ class Reciprocity:
             self._since_ms = time_ms
         halvings = (time_ms - self._since_ms) / HALF_LIFE_MS
         if halvings > GROWTH_MAX:
-            shrink = exp2(-halvings)
-            for hashed in self._given:
-                self._given[hashed] *= shrink
+            self._given.scale(exp2(-halvings))
             self._since_ms, halvings = time_ms, 0.0
         return exp2(halvings)
 
     def state(self) -> ReciprocityState:
         """Return everything counted as plain data."""
-        return ReciprocityState(self._since_ms, list(self._given.items()), self.forgotten)
+        return ReciprocityState(self._since_ms, self._given.items(), self.forgotten)

@@ -60,11 +60,7 @@ class Tally:
         forecast: Forecast,
     ) -> None:
         """Count a closed appeal; `value` in millionths, `forecast` as of its end."""
-        known = appeal.kind in self.kinds or len(self.kinds) < KINDS_MAX
-        cells = self.kinds.setdefault(appeal.kind if known else OTHER, [])
-        repeat = min(repeat, REPEAT_MAX)
-        cells += [Cell() for _ in range(repeat - len(cells))]
-        cell = cells[repeat - 1]
+        cell = self._cell(appeal.kind, min(repeat, REPEAT_MAX))
         cell.appeals += 1
         cell.reach += appeal.reach
         cell.responses += responses
@@ -75,6 +71,15 @@ class Tally:
         cell.kept += first * forecast.retention
         cell.kept_low += first * forecast.low
         cell.kept_high += first * forecast.high
+
+    def _cell(self, kind: str, repeat: int) -> Cell:
+        cells = self.kinds.get(kind)
+        if cells is None:
+            known = len(self.kinds) < KINDS_MAX
+            cells = self.kinds.setdefault(kind if known else OTHER, [])
+        while len(cells) < repeat:
+            cells.append(Cell())
+        return cells[repeat - 1]
 
     def summary(self, exit_price: float) -> dict[str, Any]:
         """Return, by kind, what each repeat drew: naive retention beside the learned one."""

@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 from hypothesis import strategies as st
 
-from streams.codec import Arrived, encode_fact
+from streams.codec import Arrived
 from streams.collector import Block
 from streams.events import (
     Appeal,
@@ -24,6 +24,7 @@ from streams.events import (
     Response,
     Tick,
 )
+from streams.facts import encode_fact
 from streams.learner import Learner
 from streams.pipeline import Pipeline, PipelineState
 from streams.settings import Settings

@@ -19,7 +19,7 @@ CORE = {
     for name in (
         *("events", "codec", "settings", "state", "recent", "open_appeal", "collector_state"),
         *("collector", "exposure", "reciprocity", "series", "standing", "tally", "design", "fit"),
-        *("community", "learner", "pipeline"),
+        *("community", "learner", "facts", "pipeline"),
     )
 }
 FUNCTION_LINES_MAX, FUNCTION_LINES_MEDIAN, MODULE_LINES_MAX = 60, 10, 400

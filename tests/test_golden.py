@@ -21,9 +21,9 @@ from stories import (
 )
 from strategies import Event, in_time_order
 
-from streams.codec import encode_fact
 from streams.collector import Block
 from streams.events import Appeal, Estimate, Response
+from streams.facts import encode_fact
 from streams.pipeline import Pipeline
 from streams.settings import Settings
 

@@ -231,6 +231,18 @@ def test_looking_changes_nothing() -> None:
     assert json.dumps(completion.state()) == before
 
 
+def test_a_share_is_that_of_the_curve_as_it_is_now() -> None:
+    completion, rng = Completion(GRID), np.random.default_rng(5)
+    for appeal in range(120):
+        kind, time_ms = f"k{appeal % 2}", int(rng.integers(4)) * 5 * HOUR_MS
+        counts = rng.poisson(2.0, size=GRID.bins).tolist()
+        completion.learn_one(kind, time_ms, 0, counts, 0)
+        for looked_at in ("k0", "k1", "other"):
+            arrived = completion.density(looked_at, time_ms).cumsum()
+            shares = [completion.share(looked_at, time_ms, bins + 1) for bins in range(GRID.bins)]
+            assert shares == pytest.approx(arrived.tolist(), rel=1e-12)
+
+
 def test_refuses_what_cannot_be() -> None:
     completion = Completion(GRID)
     before = completion.state()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.ages import AgeGrid
 from models.completion import Completion
-from models.surge import RATIOS, Surge, _background, excited
+from models.surge import RATIOS, Surge, background, excited
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -88,7 +88,7 @@ def test_background_is_the_sum_over_slots() -> None:
     rng = np.random.default_rng(3)
     expected, past = rng.gamma(1.0, size=500), rng.gamma(1.0, size=500)
     naive = [np.maximum(expected - ratio * past, 0.05 * expected).sum() for ratio in RATIOS]
-    assert _background(expected, past) == pytest.approx(naive)
+    assert background(expected, past, expected.sum()) == pytest.approx(naive)
 
 
 def test_past_responses_decay_through_fine_and_coarse_slots() -> None:

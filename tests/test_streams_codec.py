@@ -1,12 +1,10 @@
-"""Bytes to events: what is taken, what is refused and why. Facts to bytes: no null for a NaN."""
+"""Bytes to events: what is taken, what is refused and why."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +16,10 @@ from streams.codec import (
     BadEvent,
     decode_event,
     decode_message,
-    encode_fact,
     rejected,
     rfc3339,
 )
-from streams.events import Appeal, Estimate, Level, Response, Tick, Verdict
+from streams.events import Appeal, Response, Tick
 
 times_ms = st.integers(TIME_MS_MIN, TIME_MS_MAX - 1)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
@@ -179,35 +176,3 @@ def test_a_reject_keeps_a_beginning_that_can_be_written(data: bytes) -> None:
 @given(times_ms)
 def test_times_are_written_as_they_are_read(time_ms: int) -> None:
     assert decode_event(wire(type="tick", time=rfc3339(time_ms))) == Tick(time_ms)
-
-
-# Facts.
-
-LEVEL = Level(0, "c", 1 / 3, 0.2, 123456789.0)
-ESTIMATE = Estimate("c", "a", "prior", 1, 0.5, 0.25, 1.0, 10.0, 5.0, 20.0, 3)
-VERDICT = Verdict(0, "c", "x", "k", 2, "fresh", "expected", 1.0, 0.9, 1.1, 2.0, "why", "keep")
-
-
-def test_facts_are_written_with_six_digits_and_without_what_is_not_there() -> None:
-    assert encode_fact(LEVEL) == (
-        b'{"time":"1970-01-01T00:00:00Z","community":"c",'
-        b'"factor":0.333333,"low":0.2,"high":123457000.0}'
-    )
-    assert b"ask_again" not in encode_fact(VERDICT)
-    dated = msgspec.structs.replace(VERDICT, ask_again_at_ms=1)
-    assert b'"ask_again_at":"1970-01-01T00:00:00.001Z"' in encode_fact(dated)
-
-
-@pytest.mark.parametrize("fact", [LEVEL, ESTIMATE, VERDICT])
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, np.float64("nan")])
-def test_what_is_not_finite_is_refused(fact: Any, bad: float) -> None:
-    numbers = [f for f in fact.__struct_fields__ if isinstance(getattr(fact, f), float)]
-    assert numbers
-    for name in numbers:
-        with pytest.raises(ValueError, match=rf"{type(fact).__name__}\.{name}: expected a finite"):
-            encode_fact(msgspec.structs.replace(fact, **{name: bad}))
-
-
-def test_numbers_of_numpy_are_numbers() -> None:
-    same = msgspec.structs.replace(LEVEL, factor=np.float64(1 / 3))
-    assert encode_fact(same) == encode_fact(LEVEL)

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from models.gaps import Gaps
-from streams.codec import encode_fact
 from streams.collector import Block
 from streams.events import Appeal, Response
+from streams.facts import encode_fact
 from streams.pipeline import Pipeline
 from streams.reciprocity import Reciprocity
 from streams.settings import Settings

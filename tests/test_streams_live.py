@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.codec import decode_event, encode_fact
+from streams.codec import decode_event
 from streams.collector import Block
+from streams.facts import encode_fact
 from streams.kafka_collecting import CollectorUnit
 from streams.kafka_config import KafkaConfig, load_kafka
 from streams.kafka_learning import LearnerUnit
