@@ -169,9 +169,14 @@ class PooledRetention(base.Regressor):
         """Return the level relative to normal (its average so far, over about a year), with its 90
         % interval.
         """
-        mean, variance = self._level.moments(time_days, self._coefficients)
-        log_factor, reach = mean - self._level.normal, NORMAL_95 * sqrt(max(variance, 0.0))
+        _, variance = self._level.moments(time_days, self._coefficients)
+        log_factor, reach = self.log_level(time_days), NORMAL_95 * sqrt(max(variance, 0.0))
         return exp(log_factor), exp(log_factor - reach), exp(log_factor + reach)
+
+    def log_level(self, time_days: float) -> float:
+        """Return the log of the level relative to normal (natural log)."""
+        mean, _ = self._level.moments(time_days, self._coefficients)
+        return mean - self._level.normal
 
     def first_appeal_expectation(self, x: Mapping[Any, Any] | Appeal) -> tuple[float, float]:
         """Return what a first appeal by an unknown appealer would draw in place of this one.

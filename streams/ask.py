@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.design import AXES, moderators, unit_of
 from models.design import Appeal as Seen
-from models.design import moderators, unit_of
+from models.evidence import HALF_LIFE_NODES
 from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS
 from streams.events import Appeal
@@ -19,6 +20,7 @@ __all__ = ["DOUBLE", "Ask"]
 
 DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
+KIND = AXES.index("kind")
 
 
 class Ask(msgspec.Struct, dict=True):
@@ -61,6 +63,12 @@ class Ask(msgspec.Struct, dict=True):
             names,
             values,
         )
+
+    @cached_property
+    def kind_stocks(self) -> NDArray[np.float64]:
+        """The stocks of the kind's axis at the half-lives that evidence is weighed by."""
+        stocks: NDArray[np.float64] = self.seen.stocks[KIND, HALF_LIFE_NODES]
+        return stocks
 
     def seen_at(self, completion: float) -> Seen:
         """Return what it sees when a share `completion` has had time to come."""

@@ -12,9 +12,8 @@ from typing import Any
 
 import msgspec
 
-from models.design import AXES
 from models.design import Appeal as Seen
-from models.evidence import EXPECTED_MIN, HALF_LIFE_NODES, KindEvidence, SeriesEvidence
+from models.evidence import EXPECTED_MIN, KindEvidence, SeriesEvidence
 from models.forecast import Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
@@ -39,7 +38,6 @@ DISPERSION_QUANTILE = 0.2  # taken low (STATISTICS, section 3)
 # Appealers differ at least by this much, natural log, until many have shown that they do not.
 BASELINE_SD_MIN = 0.3
 E_VALUE_MAX = 1e300
-KIND = AXES.index("kind")
 KINDS_MAX, OTHER = 1000, "other"  # kinds whose evidence is kept apart; 600 bytes each
 
 
@@ -107,7 +105,7 @@ class SeriesBook:
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        stock = float(ask.seen.stocks[KIND, HALF_LIFE_NODES[1]])
+        stock = float(ask.kind_stocks[1])
         self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
         series.ask(appeal, ask.kind_repeat, forecast)
         self._surroundings.ask(appeal)
@@ -143,7 +141,7 @@ class SeriesBook:
             expected_first=max(exp(log_mean), EXPECTED_MIN),
             baseline_sd=max(self._model.level_sd, BASELINE_SD_MIN),
             dispersion=self._model.dispersion_quantile(DISPERSION_QUANTILE),
-            stocks=seen.stocks[KIND, HALF_LIFE_NODES],
+            stocks=ask.kind_stocks,
             repeat=ask.repeat,
             expectation_sd=passing_sd,
             log_retention=log(forecast.retention),
@@ -275,9 +273,8 @@ class SeriesBook:
         standing = standing_of(self._model, series, asked, cannot_tell)
         if not (series.worn or series.rising):
             return standing
-        stocks, repeat = asked.ask.seen.stocks[KIND, HALF_LIFE_NODES], asked.ask.repeat
-        log_retention = log(asked.forecast.retention)
-        own = self._evidence[key].retention(stocks, repeat, log_retention)
+        ask, log_retention = asked.ask, log(asked.forecast.retention)
+        own = self._evidence[key].retention(ask.kind_stocks, ask.repeat, log_retention)
         return standing._replace(own_estimate=own)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:

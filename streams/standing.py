@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import exp, log
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -212,51 +212,46 @@ def in_words(
     """Add what the reason, the action and the date say of a series that is to be called `state`."""
     if standing.cannot_tell is not None or state == "rising":
         return standing
+    words: dict[str, Any] = {}
     if state in ("unknown", "fresh"):
-        level = log(model.level_now(asked.ask.seen.time_days)[0])
-        standing = standing._replace(level=level)
-        if state == "unknown":
-            return standing._replace(needed=_needed(model, series, asked))
-    return _with_wear(standing, model, series, asked, surroundings, state)
+        words["level"] = model.log_level(asked.ask.seen.time_days)
+    if state == "unknown":
+        words["needed"] = _needed(model, series, asked)
+    else:
+        wear = wear_of(model, asked.ask.seen)
+        words |= _worn_by(wear, series, asked, surroundings)
+        if state in _TIRED:
+            words["ask_again"] = _ask_again(model, wear, asked.forecast)
+    return standing._replace(**words)
 
 
-def _with_wear(
-    standing: Standing,
-    model: PooledRetention,
-    series: Series,
-    asked: Asked,
-    surroundings: Surroundings,
-    state: str,
-) -> Standing:
-    """Add which axis costs what, and the appeals that it is owed to."""
-    wear, appeal = wear_of(model, asked.ask.seen), asked.ask.appeal
+def _worn_by(
+    wear: Wear, series: Series, asked: Asked, surroundings: Surroundings
+) -> dict[str, Any]:
+    """Return what each axis costs, and the appeals that it is owed to."""
     own, kind, crowd = wear.costs()
-    by_kind = kind < own
-    of_series = by_kind and not series.many_audiences()
-    times = (
-        series.times_ms if of_series else surroundings.own_times(series.appealer, appeal.audience)
-    )
-    half_lives = wear.half_lives_days.tolist()
-    felt = _since(times, asked.time_ms, FELT_HALF_LIVES * half_lives[by_kind])
-    before = [time_ms for time_ms in times if time_ms < asked.time_ms]
-    standing = standing._replace(
-        own=own,
-        kind=kind,
-        crowd=crowd,
-        appeals=len(felt),
-        days=(asked.time_ms - felt[0]) / DAY_MS if felt else 0.0,
-        rest_days=(asked.time_ms - before[-1]) / DAY_MS if before else 0.0,
-        ask_again=_ask_again(model, wear, asked.forecast) if state in _TIRED else None,
-    )
-    if crowd >= min(own, kind):
-        return standing
-    since_ms = asked.time_ms - round(FELT_HALF_LIVES * half_lives[2] * DAY_MS)
-    others = surroundings.others(series.kind, series.appealer, since_ms)
-    return standing._replace(
-        others=len(others),
-        other_appealers=len({who for _, who in others}),
-        other_days=(asked.time_ms - others[0][0]) / DAY_MS if others else 0.0,
-    )
+    half_lives, now_ms, by_kind = wear.half_lives_days.tolist(), asked.time_ms, kind < own
+    if by_kind and not series.many_audiences():
+        times = series.times_ms
+    else:
+        times = surroundings.own_times(series.appealer, asked.ask.appeal.audience)
+    felt = _since(times, now_ms, FELT_HALF_LIVES * half_lives[by_kind])
+    before = [time_ms for time_ms in times if time_ms < now_ms]
+    words: dict[str, Any] = {
+        "own": own,
+        "kind": kind,
+        "crowd": crowd,
+        "appeals": len(felt),
+        "days": (now_ms - felt[0]) / DAY_MS if felt else 0.0,
+        "rest_days": (now_ms - before[-1]) / DAY_MS if before else 0.0,
+    }
+    if crowd < min(own, kind):
+        since_ms = now_ms - round(FELT_HALF_LIVES * half_lives[2] * DAY_MS)
+        others = surroundings.others(series.kind, series.appealer, since_ms)
+        words["others"] = len(others)
+        words["other_appealers"] = len({who for _, who in others})
+        words["other_days"] = (now_ms - others[0][0]) / DAY_MS if others else 0.0
+    return words
 
 
 def _since(times_ms: list[int], now_ms: int, days: float) -> list[int]:
