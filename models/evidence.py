@@ -43,9 +43,10 @@ from models.alternatives import (
     HALF_LIFE_NODES,
     ROWS,
     log_mixtures,
-    log_retentions,
+    log_retention_rows,
     mean_retention,
 )
+from models.kernels import compiled
 
 __all__ = ["EXPECTED_MIN", "HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
@@ -155,31 +156,43 @@ class SeriesEvidence:
         ValueError
             If a number is not finite or out of its range; the state is then unchanged.
         """
-        total, least = math.fsum(stocks.tolist()), min(stocks.tolist())
-        _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=least)
-        _refuse(-math.inf, time_days=time_days, log_retention=log_retention, stocks=total)
-        _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
-        _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
+        first, second, third = stocks.tolist()
+        least, most = min(first, second, third), first + second + third
+        # A number that is none fails every comparison, also as a part of `most`.
+        if not (
+            0.0 <= least <= most < math.inf
+            and 0.0 <= responses < math.inf
+            and 0.0 <= expectation_sd < math.inf
+            and -math.inf <= time_days < math.inf
+            and -math.inf <= log_retention < math.inf
+            and _TINY <= expected_first < math.inf
+            and _TINY <= baseline_sd < math.inf
+            and _TINY <= repeat < math.inf
+            and _TINY <= dispersion
+        ):
+            _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=least)
+            _refuse(-math.inf, time_days=time_days, log_retention=log_retention, stocks=most)
+            _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
+            _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
         if self._variance[0] == 0.0:
             self._variance, self._time_days = np.array([baseline_sd**2]), time_days
-        rows = log_retentions(stocks, repeat, log_retention)
-        if self._mean.size == 1 and rows.any():
+        said = (first, second, third, float(repeat), float(log_retention))
+        if self._mean.size == 1 and log_retention_rows(*said).any():
             self._expand()
-        increments = step(
+        increments, self.log_e_worn, self.log_e_rising = _learn(
             self._mean,
             self._variance,
             self._ratios,
-            math.log(expected_first) + rows[: self._mean.size],
+            said,
+            math.log(expected_first),
             self.drift_sd**2 * max(0.0, time_days - self._time_days),
             float(responses),
             _widened(dispersion, expectation_sd),
-            bool(stocks[1] > _FRESH_STOCK_MAX),
         )
         self._time_days = time_days
         self.appeals += 1
         if increments.size > 1:
             self.increments = increments
-            self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
     def _expand(self) -> None:
         self._mean = np.repeat(self._mean, ROWS)
@@ -197,7 +210,7 @@ class SeriesEvidence:
         """
         if self._ratios.size == 1:
             return 1.0, 1.0, 1.0
-        return mean_retention(self._ratios, log_retentions(stocks, repeat, log_retention))
+        return mean_retention(self._ratios, stocks, repeat, log_retention)
 
     def restart(self) -> None:
         """Begin again with evidence 1: after a confirmed alarm, or a rest of more than three
@@ -278,6 +291,31 @@ class KindEvidence:
         """Take over a `state`."""
         self._ratios = np.zeros(ROWS)
         self.learn_one(np.frombuffer(state["ratios"], dtype="<f8"))
+
+
+@compiled
+def _learn(
+    mean: Floats,
+    variance: Floats,
+    ratios: Floats,
+    said: tuple[float, float, float, float, float],
+    log_expected: float,
+    drift: float,
+    responses: float,
+    dispersion: float,
+) -> tuple[Floats, float, float]:
+    """Let every row learn a count; return what that adds to the log ratios, and the evidence.
+
+    said : what the rows look at, as `log_retention_rows` takes it. The others as for `step`.
+    """
+    first, second, third, repeat, log_retention = said
+    rows = log_retention_rows(first, second, third, repeat, log_retention)
+    offset, spares_last = log_expected + rows[: mean.shape[0]], second > _FRESH_STOCK_MAX
+    increments = step(mean, variance, ratios, offset, drift, responses, dispersion, spares_last)
+    if ratios.shape[0] == 1:
+        return increments, 0.0, 0.0
+    worn, rising = log_mixtures(ratios)
+    return increments, worn, rising
 
 
 def _widened(dispersion: float, expectation_sd: float) -> float:
