@@ -32,35 +32,22 @@ Where the promise ends, and what was done about it:
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.absorb import step
 from models.alternatives import (
     HALF_LIFE_NODES,
     ROWS,
     log_mixtures,
-    log_retention_rows,
     mean_retention,
 )
-from models.kernels import compiled
+from models.weigh import EXPECTED_MIN, add, differ, learn_count, refuse_unfit
 
 __all__ = ["EXPECTED_MIN", "HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
 Floats = NDArray[np.float64]
-
-# Three half-lives of 20 days at rest leave an eighth of the stock: such an appeal counts as fresh.
-_FRESH_STOCK_MAX = 0.125
-
-# At a million the negative binomial is Poisson to every digit that counts; above it
-# log(1 + mean / phi) loses its own.
-_DISPERSION_MAX = 1e6
-# Below a thousandth one appeal says nothing; nor does one of which so little is known beforehand.
-_DISPERSION_MIN, _EXPECTATION_SD_MAX = 1e-3, 5.0
-EXPECTED_MIN = _TINY = 1e-6  # fewer responses are not told from none
 
 
 class SeriesEvidence:
@@ -87,7 +74,7 @@ class SeriesEvidence:
     >>> for repeat, responses in enumerate((100, 52, 38, 25, 20, 18, 15, 12), start=1):
     ...     stocks = np.full(3, float(repeat - 1))
     ...     series.learn_one(7.0 * repeat, responses, 100.0, 0.5, 10.0, stocks, repeat)
-    >>> series.log_e_worn > math.log(20.0) > 0.0 > series.log_e_rising
+    >>> series.log_e_worn > np.log(20.0) > 0.0 > series.log_e_rising
     True
     """
 
@@ -157,46 +144,22 @@ class SeriesEvidence:
             If a number is not finite or out of its range; the state is then unchanged.
         """
         first, second, third = stocks.tolist()
-        least, most = min(first, second, third), first + second + third
-        # A number that is none fails every comparison, also as a part of `most`.
-        if not (
-            0.0 <= least <= most < math.inf
-            and 0.0 <= responses < math.inf
-            and 0.0 <= expectation_sd < math.inf
-            and -math.inf <= time_days < math.inf
-            and -math.inf <= log_retention < math.inf
-            and _TINY <= expected_first < math.inf
-            and _TINY <= baseline_sd < math.inf
-            and _TINY <= repeat < math.inf
-            and _TINY <= dispersion
-        ):
-            _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=least)
-            _refuse(-math.inf, time_days=time_days, log_retention=log_retention, stocks=most)
-            _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
-            _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
-        if self._variance[0] == 0.0:
-            self._variance, self._time_days = np.array([baseline_sd**2]), time_days
-        said = (first, second, third, float(repeat), float(log_retention))
-        if self._mean.size == 1 and log_retention_rows(*said).any():
+        said = (first, second, third, float(repeat), log_retention)
+        numbers = time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd
+        if self._mean.size == 1 and differ(said, numbers):
             self._expand()
-        increments, self.log_e_worn, self.log_e_rising = _learn(
-            self._mean,
-            self._variance,
-            self._ratios,
-            said,
-            math.log(expected_first),
-            self.drift_sd**2 * max(0.0, time_days - self._time_days),
-            float(responses),
-            _widened(dispersion, expectation_sd),
+        increments, worn, rising = learn_count(
+            self._mean, self._variance, self._ratios, said, numbers, self._time_days, self.drift_sd
         )
-        self._time_days = time_days
+        if increments.size == 0:
+            refuse_unfit(said, numbers)
+        self.log_e_worn, self.log_e_rising, self._time_days = worn, rising, time_days
         self.appeals += 1
         if increments.size > 1:
             self.increments = increments
 
     def _expand(self) -> None:
-        self._mean = np.repeat(self._mean, ROWS)
-        self._variance = np.repeat(self._variance, ROWS)
+        self._mean, self._variance = self._mean.repeat(ROWS), self._variance.repeat(ROWS)
         self._ratios = np.zeros(ROWS)
 
     def retention(
@@ -280,8 +243,7 @@ class KindEvidence:
         """Learn what an appeal added to its series: `SeriesEvidence.increments`."""
         if increments is None:
             return
-        self._ratios = self._ratios + increments
-        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
+        self.log_e_worn, self.log_e_rising = add(self._ratios, increments)
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -289,47 +251,8 @@ class KindEvidence:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a `state`."""
-        self._ratios = np.zeros(ROWS)
-        self.learn_one(np.frombuffer(state["ratios"], dtype="<f8"))
-
-
-@compiled
-def _learn(
-    mean: Floats,
-    variance: Floats,
-    ratios: Floats,
-    said: tuple[float, float, float, float, float],
-    log_expected: float,
-    drift: float,
-    responses: float,
-    dispersion: float,
-) -> tuple[Floats, float, float]:
-    """Let every row learn a count; return what that adds to the log ratios, and the evidence.
-
-    said : what the rows look at, as `log_retention_rows` takes it. The others as for `step`.
-    """
-    first, second, third, repeat, log_retention = said
-    rows = log_retention_rows(first, second, third, repeat, log_retention)
-    offset, spares_last = log_expected + rows[: mean.shape[0]], second > _FRESH_STOCK_MAX
-    increments = step(mean, variance, ratios, offset, drift, responses, dispersion, spares_last)
-    if ratios.shape[0] == 1:
-        return increments, 0.0, 0.0
-    worn, rising = log_mixtures(ratios)
-    return increments, worn, rising
-
-
-def _widened(dispersion: float, expectation_sd: float) -> float:
-    """Return phi of the negative binomial with the second moment of NB(phi) times a log-normal."""
-    spread = math.exp(min(expectation_sd, _EXPECTATION_SD_MAX) ** 2)
-    excess = (1.0 + 1.0 / dispersion) * spread - 1.0
-    return max(1.0 / max(excess, 1.0 / _DISPERSION_MAX), _DISPERSION_MIN)
-
-
-def _refuse(least: float, **numbers: float) -> None:
-    """Raise ValueError for the first number that is not finite and at least `least`."""
-    for name, number in numbers.items():
-        if not least <= number < math.inf:
-            raise ValueError(f"{name}: expected a finite number >= {least}, got {number!r}")
+        self._ratios = np.frombuffer(state["ratios"], dtype="<f8").copy()
+        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
 
 def survivors_factor(expected_so_far: float, frailty_variance: float) -> float:
