@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["HALF_LIFE_NODES", "ROWS", "log_mixtures", "log_retentions", "mean_retention"]
+__all__ = [
+    "HALF_LIFE_NODES",
+    "ROWS",
+    "log_mixtures",
+    "log_retention_rows",
+    "log_retentions",
+    "mean_retention",
+]
 
 Floats = NDArray[np.float64]
 
@@ -72,13 +79,14 @@ _LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
 def log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
     """Return the log retention that each row says of an appeal, shape (rows,)."""
     first, second, third = stocks.tolist()
-    return _log_retentions(first, second, third, float(repeat), log_retention)
+    return log_retention_rows(first, second, third, float(repeat), log_retention)
 
 
 @compiled
-def _log_retentions(
+def log_retention_rows(
     first: float, second: float, third: float, repeat: float, log_retention: float
 ) -> Floats:
+    """Return what `log_retentions` does; the stocks one by one."""
     parts = np.zeros(_NOTHING + 1)
     parts[0], parts[1], parts[2] = first, second, third
     for i in range(_STARTS.shape[0]):
@@ -109,16 +117,53 @@ def log_mixtures(log_ratios: Floats) -> tuple[float, float]:
     return peak + log(worn + 1e-300), peak + log(rising + 1e-300)
 
 
-def mean_retention(log_ratios: Floats, rows: Floats) -> tuple[float, float, float]:
+def mean_retention(
+    log_ratios: Floats, stocks: Floats, repeat: int, log_retention: float
+) -> tuple[float, float, float]:
     """Return the retention that the rows say, averaged by what speaks for each, with 90 % of it.
 
     Half of the prior is the null's, a quarter each the worn and the rising rows'.
     """
-    log_weights = log_ratios + _LOG_WEIGHTS
-    log_weights[0] = log_ratios[0] + math.log(2.0)
-    weights = np.exp(log_weights - log_weights.max())
-    order = np.argsort(rows, kind="stable")
-    share = np.cumsum(weights[order]) / weights.sum()
-    low, high = rows[order][np.searchsorted(share, (0.05, 0.95))].tolist()
-    mean = float(rows @ weights / weights.sum())
-    return math.exp(mean), math.exp(min(low, mean)), math.exp(max(high, mean))
+    first, second, third = stocks.tolist()
+    return _mean_retention(log_ratios, first, second, third, float(repeat), log_retention)
+
+
+@compiled
+def _mean_retention(
+    log_ratios: Floats,
+    first: float,
+    second: float,
+    third: float,
+    repeat: float,
+    log_retention: float,
+) -> tuple[float, float, float]:
+    rows = log_retention_rows(first, second, third, repeat, log_retention)
+    weights = log_ratios + _LOG_WEIGHTS
+    weights[0] = log_ratios[0] + log(2.0)
+    peak, total, mean = weights.max(), 0.0, 0.0
+    for i in range(ROWS):
+        weights[i] = exp(weights[i] - peak)
+        total += weights[i]
+        mean += weights[i] * rows[i]
+    mean /= total
+    low, high = _quantiles(rows, weights / total)
+    return exp(mean), exp(min(low, mean)), exp(max(high, mean))
+
+
+@compiled
+def _quantiles(values: Floats, shares: Floats) -> tuple[float, float]:
+    """Return the 5 % and the 95 % point of values that have shares of one; both get sorted."""
+    for i in range(1, values.shape[0]):  # few and nearly in order: by insertion
+        value, share, k = values[i], shares[i], i
+        while k > 0 and values[k - 1] > value:
+            values[k], shares[k] = values[k - 1], shares[k - 1]
+            k -= 1
+        values[k], shares[k] = value, share
+    low = high = 0
+    below, last = shares[0], values.shape[0] - 1
+    while below < 0.95 and high < last:
+        if below < 0.05:
+            low += 1
+        high += 1
+        below += shares[high]
+    return values[low], values[high]

@@ -10,17 +10,17 @@ Royal Statistical Society A 147(2)).
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Sequence
 from math import isfinite
+from operator import mul
 from typing import Any, Protocol
 
-import numpy as np
 from river import linear_model, optim, utils
 
-from models.baseline import LinearDesign, LogRateRegression
+from models.baseline import LogRateRegression
 from models.counts import Dispersion, require_count, require_exposure
 from models.forecast import Features
-from models.stock import HALF_LIVES_DAYS
+from models.linear import LinearDesign, stocks_of
 
 __all__ = ["AlwaysAsNew", "Challengers", "PoissonDescent"]
 
@@ -30,7 +30,7 @@ class Challenger(Protocol):
 
     def log_score_one(self, x: Features, y: float) -> float: ...
 
-    def score_then_learn(self, x: Features, y: float) -> float: ...
+    def score_then_learn_known(self, x: Features, y: float, known: dict[str, float]) -> float: ...
 
     def state(self) -> dict[str, Any]: ...
 
@@ -84,9 +84,14 @@ class AlwaysAsNew:
 
     def score_then_learn(self, x: Features, y: float) -> float:
         """Return the log of the probability given to `y` responses, then learn them."""
-        mean, log_variance = self._belief(x)
+        require_exposure(x), require_count(y)
+        return self.score_then_learn_known(x, y, {})
+
+    def score_then_learn_known(self, x: Features, y: float, known: dict[str, float]) -> float:
+        """Do so for an appeal found fit for use; what a design says of it is not asked."""
         factor = self._kind_factor(x["kind"])
-        log_score = self.dispersion.learn_one(mean, require_count(y), log_variance)
+        mean, log_variance = self._belief(x, factor)
+        log_score = self.dispersion.learn_one(mean, y, log_variance)
         # Responses beyond what dispersion lets them say are scaled away, and reach with them.
         weight = 1.0 / (1.0 + mean * self.dispersion.inverse)
         responses, exposure = self._all
@@ -101,22 +106,23 @@ class AlwaysAsNew:
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
-        return self._belief(x)[0]
+        require_exposure(x)
+        return self._belief(x, self._kind_factor(x["kind"]))[0]
 
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses."""
-        mean, log_variance = self._belief(x)
+        require_exposure(x)
+        mean, log_variance = self._belief(x, self._kind_factor(x["kind"]))
         return self.dispersion.log_score_one(mean, require_count(y), log_variance)
 
-    def _belief(self, x: Features) -> tuple[float, float]:
+    def _belief(self, x: Features, factor: float) -> tuple[float, float]:
         """Return the expected responses, and the variance of their log."""
-        exposure = require_exposure(x)
         all_responses, all_exposure = self._all
         rate = (all_responses + 0.5) / (all_exposure + 0.5)
         responses, reached = self._appealers.get(x["appealer"], (0.0, 0.0))
         shape = self.APPEALER_SHAPE + responses
-        mean = exposure * shape / (self.APPEALER_SHAPE / rate + reached)
-        return mean * self._kind_factor(x["kind"]), 1.0 / shape
+        mean = x["exposure"] * shape / (self.APPEALER_SHAPE / rate + reached)
+        return mean * factor, 1.0 / shape
 
     def _kind_factor(self, kind: str) -> float:
         seen, expected = self._kinds.get(kind, (0.0, 0.0))
@@ -163,16 +169,23 @@ class PoissonDescent:
         Of the coefficients and of the intercept.
     appealers_max
         How many appealers get a coefficient, first come; 100 bytes each.
+    design
+        Shared with other models; one of its own if none is given.
     """
 
     BASE_APPEALS = 30  # that the base rate is taken from, and then left alone
     GRADIENT_MAX = 3.0
     RATIO_MAX = 1e9  # of a prediction to the base rate
 
-    def __init__(self, learning_rate: float = 0.2, appealers_max: int = 10_000) -> None:
+    def __init__(
+        self,
+        learning_rate: float = 0.2,
+        appealers_max: int = 10_000,
+        design: LinearDesign | None = None,
+    ) -> None:
         self.appealers_max = appealers_max
         self.dispersion = Dispersion()
-        self._design = LinearDesign((4.0, 16.0, 64.0), kinds_max=24, attributes_max=8)
+        self._design = design or LinearDesign()
         self._regression: Any = linear_model.LinearRegression(
             optimizer=optim.SGD(learning_rate),
             loss=optim.losses.Poisson(),
@@ -192,16 +205,20 @@ class PoissonDescent:
 
     def score_then_learn(self, x: Features, y: float) -> float:
         """Return the log of the probability given to `y` responses, then learn them."""
-        self._name(x)
-        features, expected = self._features(x), self._expected(x)
+        require_exposure(x), require_count(y)
+        self._design.name(x)
+        return self.score_then_learn_known(x, y, self._design.features(x))
+
+    def score_then_learn_known(self, x: Features, y: float, known: dict[str, float]) -> float:
+        """Do so for an appeal found fit for use, and named, whose design says `known`."""
+        self._name(x["appealer"])
+        features, expected = self._with_appealer(x, known), self._expected(x)
         mean = self._mean(features, expected)
-        log_score = self.dispersion.learn_one(mean, require_count(y))
-        squares = sum(value * value for value in features.values())
+        log_score = self.dispersion.learn_one(mean, y)
+        values = features.values()
+        squares = sum(map(mul, values, values))
         variance = mean + 1.0 / self.dispersion.inverse
-        # A step too far and the exponential overflows; river would stop the program there.
-        with suppress(OverflowError):
-            weight = expected / variance / (1.0 + squares)
-            self._regression.learn_one(features, y / expected, w=weight)
+        self._descend(features, y / expected, expected / variance / (1.0 + squares))
         responses, exposure, appeals = self._base
         if appeals < self.BASE_APPEALS:
             self._base = (responses + y, exposure + x["exposure"], appeals + 1)
@@ -209,7 +226,8 @@ class PoissonDescent:
 
     def predict_one(self, x: Features) -> float:
         """Return the expected responses."""
-        return self._mean(self._features(x), self._expected(x))
+        require_exposure(x)
+        return self._mean(self._with_appealer(x, self._design.features(x)), self._expected(x))
 
     def log_score_one(self, x: Features, y: float) -> float:
         """Return the log of the predictive probability of `y` responses."""
@@ -222,21 +240,24 @@ class PoissonDescent:
             ratio = self.RATIO_MAX
         return max(expected * ratio, 1e-9)
 
-    def _name(self, x: Features) -> None:
-        """Give what was not met before a coefficient, zero to begin with."""
-        self._design.name(x)
-        if x["appealer"] not in self._appealers and len(self._appealers) < self.appealers_max:
-            self._appealers[x["appealer"]] = f"appealer={x['appealer']}"
+    def _descend(self, features: dict[str, float], ratio: float, weight: float) -> None:
+        try:
+            self._regression.learn_one(features, ratio, w=weight)
+        except OverflowError:  # a step too far; river would stop the program there
+            return
+
+    def _name(self, appealer: str) -> None:
+        """Give an appealer not met before a coefficient, zero to begin with."""
+        if appealer not in self._appealers and len(self._appealers) < self.appealers_max:
+            self._appealers[appealer] = f"appealer={appealer}"
 
     def _expected(self, x: Features) -> float:
         responses, exposure, _ = self._base
-        return require_exposure(x) * (responses + 0.5) / (exposure + 0.5)
+        return x["exposure"] * (responses + 0.5) / (exposure + 0.5)
 
-    def _features(self, x: Features) -> dict[str, float]:
-        features = self._design.features(x)
-        if (appealer := self._appealers.get(x["appealer"])) is not None:
-            features[appealer] = 1.0
-        return features
+    def _with_appealer(self, x: Features, known: dict[str, float]) -> dict[str, float]:
+        appealer = self._appealers.get(x["appealer"])
+        return known if appealer is None else {**known, appealer: 1.0}
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -278,10 +299,11 @@ class Challengers:
     """
 
     def __init__(self) -> None:
+        self._design = LinearDesign()
         self.models: dict[str, Challenger] = {
             "always_as_new": AlwaysAsNew(),
-            "poisson_descent": PoissonDescent(),
-            "log_rate": LogRateRegression(),
+            "poisson_descent": PoissonDescent(design=self._design),
+            "log_rate": LogRateRegression(design=self._design),
         }
         self.log_scores = dict.fromkeys(self.models, 0.0)
         self.appeals = 0
@@ -291,11 +313,30 @@ class Challengers:
 
         Returns the running sums of log scores by name.
         """
-        _require(x, y)
-        for name, model in self.models.items():
-            self.log_scores[name] += model.score_then_learn(x, y)
-        self.appeals += 1
+        self.score_then_learn_many([(x, y)])
         return dict(self.log_scores)
+
+    def score_then_learn_many(self, appeals: Sequence[tuple[Features, float]]) -> None:
+        """Do what `score_then_learn` does for one appeal after the other.
+
+        Raises
+        ------
+        ValueError
+            If one of them is not fit for use; none of them is learned then.
+        """
+        stocks = stocks_of(x for x, _ in appeals)
+        _require(appeals, float(stocks.sum()))
+        known = []
+        for (x, _), scaled in zip(appeals, self._design.scaled(stocks), strict=True):
+            self._design.name(x)
+            known.append(self._design.with_stocks(x, scaled))
+        # One model after the other: its code and data stay in the processor's cache.
+        for name, model in self.models.items():
+            learn, log_score = model.score_then_learn_known, self.log_scores[name]
+            for (x, y), features in zip(appeals, known, strict=True):
+                log_score += learn(x, y, features)
+            self.log_scores[name] = log_score
+        self.appeals += len(appeals)
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -316,13 +357,21 @@ class Challengers:
             model.restore(state["models"][name])
 
 
-_ONES = np.ones(len(HALF_LIVES_DAYS))
+def _require(appeals: Sequence[tuple[Features, float]], stocks: float) -> None:
+    """Refuse, before the first of them is learned, what any of the challengers would refuse.
 
-
-def _require(x: Features, y: float) -> None:
-    """Refuse, before the first of them has learned it, what any of the challengers would refuse."""
-    require_count(y)
-    require_exposure(x)
-    stocks = float(_ONES @ x["own"] + _ONES @ x["kind_stock"] + _ONES @ x["crowd"])
-    if not isfinite(stocks + x.get("reciprocity", 0.0)):
-        raise ValueError(f"stocks and reciprocity: expected finite numbers, got {x}")
+    stocks : the sum of all of theirs. A sum is finite only if all that was added up is.
+    """
+    total, positive = stocks, True
+    for x, y in appeals:
+        exposure = x["exposure"]
+        positive = positive and y >= 0.0 < exposure
+        total += y + exposure + x["time_days"] + x.get("reciprocity", 0.0)
+        total += sum(x.get("attributes", {}).values())
+    if isfinite(total) and positive:
+        return
+    for x, y in appeals:
+        require_count(y), require_exposure(x)
+        numbers = float(stocks_of((x,)).sum()) + x.get("reciprocity", 0.0)
+        if not isfinite(numbers):
+            raise ValueError(f"stocks and reciprocity: expected finite numbers, got {x}")

@@ -14,7 +14,7 @@ from scipy.special import gammaincinv
 from models.forecast import Features
 from models.kernels import compiled
 
-__all__ = ["Dispersion", "require_count", "require_exposure"]
+__all__ = ["Dispersion", "learned", "require_count", "require_exposure"]
 
 
 def require_count(y: float) -> float:
@@ -78,11 +78,11 @@ class Dispersion:
 
     def log_score_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
         """Return log P(y), natural, averaged over what is believed of phi."""
-        return _learned(self.log_weights.copy(), 1.0, mean, float(y), log_variance)[0]
+        return learned(self.log_weights.copy(), 1.0, mean, float(y), log_variance)[0]
 
     def learn_one(self, mean: float, y: float, log_variance: float = 0.0) -> float:
         """Learn that `y` responses came where `mean` were expected; return log P(y) before that."""
-        log_score, self.inverse = _learned(
+        log_score, self.inverse = learned(
             self.log_weights, self.forgetting, mean, float(y), log_variance
         )
         return log_score
@@ -112,7 +112,7 @@ _LOG_VARIANCE_MAX = 4.0  # beyond it the negative binomial is improper in all bu
 
 
 @compiled
-def _learned(
+def learned(
     log_weights: NDArray[np.float64], keep: float, mean: float, y: float, log_variance: float
 ) -> tuple[float, float]:
     """Learn a count; return log P(y) before that, and the mean of 1 / phi after it."""

@@ -11,15 +11,18 @@ wide).
 
 from __future__ import annotations
 
-from math import isfinite
+from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from river import drift
 from scipy.special import betainc
 
 from models.forecast import Forecast
 
-__all__ = ["FitWatch", "place"]
+__all__ = ["FitWatch", "place", "places"]
 
 INTERVAL_SDS = 2.0 * 1.6448536269514722  # width of a 90 % interval in standard deviations
 WATCHED = ("mean", "spread")
@@ -39,15 +42,30 @@ def place(forecast: Forecast, y: float) -> float:
     ValueError
         If `y` or the forecast is not finite, or the mean not positive.
     """
-    numbers = (y, forecast.mean, forecast.mean_low, forecast.mean_high)
-    if not (all(map(isfinite, numbers)) and y >= 0 and forecast.mean > 0):
-        raise ValueError(f"responses and forecast: expected finite numbers, got {numbers}")
-    mean = forecast.mean
-    variance = ((forecast.mean_high - forecast.mean_low) / INTERVAL_SDS) ** 2
-    size = min(max(mean * mean / max(variance - mean, 1e-3 * mean), 1e-2), 1e6)
+    return float(places((forecast,), (y,))[0])
+
+
+def places(forecasts: Sequence[Forecast], counts: Sequence[float]) -> NDArray[np.float64]:
+    """Return the place of each count in its forecast, as `place` does.
+
+    Raises
+    ------
+    ValueError
+        If a count or a forecast is not finite, or a mean not positive.
+    """
+    numbers = np.empty((len(forecasts), 4))
+    numbers[:, 0] = counts
+    numbers[:, 1:] = [forecast[3:6] for forecast in forecasts]
+    y, mean, low, high = numbers.T
+    good = np.isfinite(numbers).all(axis=1) & (y >= 0.0) & (mean > 0.0)
+    if not good.all():
+        bad = tuple(numbers[good.argmin()].tolist())
+        raise ValueError(f"responses and forecast: expected finite numbers, got {bad}")
+    variance = ((high - low) / INTERVAL_SDS) ** 2
+    size = np.clip(mean * mean / np.maximum(variance - mean, 1e-3 * mean), 1e-2, 1e6)
     chance = size / (size + mean)
-    below = float(betainc(size, y, chance)) if y else 0.0
-    return 0.5 * (below + float(betainc(size, y + 1.0, chance)))
+    below = np.where(y > 0.0, betainc(size, np.maximum(y, 1.0), chance), 0.0)
+    return np.asarray(0.5 * (below + betainc(size, y + 1.0, chance)))
 
 
 class FitWatch:
@@ -85,9 +103,24 @@ class FitWatch:
         ValueError
             If a number is not finite.
         """
-        position = place(forecast, y)
-        watched = {"mean": position, "spread": abs(2.0 * position - 1.0)}
-        return tuple(name for name in WATCHED if self._update(name, watched[name]))
+        return self.learn_many((forecast,), (y,))[0]
+
+    def learn_many(
+        self, forecasts: Sequence[Forecast], counts: Sequence[float]
+    ) -> list[tuple[str, ...]]:
+        """Learn one count after the other, and return for each what `learn_one` does.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite; none is learned then.
+        """
+        position = places(forecasts, counts)
+        watched = zip(WATCHED, (position, np.abs(2.0 * position - 1.0)), strict=True)
+        changed = [
+            [self._update(name, value) for value in values.tolist()] for name, values in watched
+        ]
+        return [tuple(compress(WATCHED, which)) for which in zip(*changed, strict=True)]
 
     def level(self, name: str) -> float:
         """Return the mean of what is watched since it last changed: 0.5 where the model fits."""

@@ -32,34 +32,22 @@ Where the promise ends, and what was done about it:
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.absorb import step
 from models.alternatives import (
     HALF_LIFE_NODES,
     ROWS,
     log_mixtures,
-    log_retentions,
     mean_retention,
 )
+from models.weigh import EXPECTED_MIN, add, differ, learn_count, refuse_unfit
 
 __all__ = ["EXPECTED_MIN", "HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
 Floats = NDArray[np.float64]
-
-# Three half-lives of 20 days at rest leave an eighth of the stock: such an appeal counts as fresh.
-_FRESH_STOCK_MAX = 0.125
-
-# At a million the negative binomial is Poisson to every digit that counts; above it
-# log(1 + mean / phi) loses its own.
-_DISPERSION_MAX = 1e6
-# Below a thousandth one appeal says nothing; nor does one of which so little is known beforehand.
-_DISPERSION_MIN, _EXPECTATION_SD_MAX = 1e-3, 5.0
-EXPECTED_MIN = _TINY = 1e-6  # fewer responses are not told from none
 
 
 class SeriesEvidence:
@@ -86,7 +74,7 @@ class SeriesEvidence:
     >>> for repeat, responses in enumerate((100, 52, 38, 25, 20, 18, 15, 12), start=1):
     ...     stocks = np.full(3, float(repeat - 1))
     ...     series.learn_one(7.0 * repeat, responses, 100.0, 0.5, 10.0, stocks, repeat)
-    >>> series.log_e_worn > math.log(20.0) > 0.0 > series.log_e_rising
+    >>> series.log_e_worn > np.log(20.0) > 0.0 > series.log_e_rising
     True
     """
 
@@ -155,35 +143,23 @@ class SeriesEvidence:
         ValueError
             If a number is not finite or out of its range; the state is then unchanged.
         """
-        total, least = math.fsum(stocks.tolist()), min(stocks.tolist())
-        _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=least)
-        _refuse(-math.inf, time_days=time_days, log_retention=log_retention, stocks=total)
-        _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
-        _refuse(_TINY, dispersion=min(dispersion, _DISPERSION_MAX))
-        if self._variance[0] == 0.0:
-            self._variance, self._time_days = np.array([baseline_sd**2]), time_days
-        rows = log_retentions(stocks, repeat, log_retention)
-        if self._mean.size == 1 and rows.any():
+        first, second, third = stocks.tolist()
+        said = (first, second, third, float(repeat), log_retention)
+        numbers = time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd
+        if self._mean.size == 1 and differ(said, numbers):
             self._expand()
-        increments = step(
-            self._mean,
-            self._variance,
-            self._ratios,
-            math.log(expected_first) + rows[: self._mean.size],
-            self.drift_sd**2 * max(0.0, time_days - self._time_days),
-            float(responses),
-            _widened(dispersion, expectation_sd),
-            bool(stocks[1] > _FRESH_STOCK_MAX),
+        increments, worn, rising = learn_count(
+            self._mean, self._variance, self._ratios, said, numbers, self._time_days, self.drift_sd
         )
-        self._time_days = time_days
+        if increments.size == 0:
+            refuse_unfit(said, numbers)
+        self.log_e_worn, self.log_e_rising, self._time_days = worn, rising, time_days
         self.appeals += 1
         if increments.size > 1:
             self.increments = increments
-            self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
     def _expand(self) -> None:
-        self._mean = np.repeat(self._mean, ROWS)
-        self._variance = np.repeat(self._variance, ROWS)
+        self._mean, self._variance = self._mean.repeat(ROWS), self._variance.repeat(ROWS)
         self._ratios = np.zeros(ROWS)
 
     def retention(
@@ -197,7 +173,7 @@ class SeriesEvidence:
         """
         if self._ratios.size == 1:
             return 1.0, 1.0, 1.0
-        return mean_retention(self._ratios, log_retentions(stocks, repeat, log_retention))
+        return mean_retention(self._ratios, stocks, repeat, log_retention)
 
     def restart(self) -> None:
         """Begin again with evidence 1: after a confirmed alarm, or a rest of more than three
@@ -267,8 +243,7 @@ class KindEvidence:
         """Learn what an appeal added to its series: `SeriesEvidence.increments`."""
         if increments is None:
             return
-        self._ratios = self._ratios + increments
-        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
+        self.log_e_worn, self.log_e_rising = add(self._ratios, increments)
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -276,22 +251,8 @@ class KindEvidence:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a `state`."""
-        self._ratios = np.zeros(ROWS)
-        self.learn_one(np.frombuffer(state["ratios"], dtype="<f8"))
-
-
-def _widened(dispersion: float, expectation_sd: float) -> float:
-    """Return phi of the negative binomial with the second moment of NB(phi) times a log-normal."""
-    spread = math.exp(min(expectation_sd, _EXPECTATION_SD_MAX) ** 2)
-    excess = (1.0 + 1.0 / dispersion) * spread - 1.0
-    return max(1.0 / max(excess, 1.0 / _DISPERSION_MAX), _DISPERSION_MIN)
-
-
-def _refuse(least: float, **numbers: float) -> None:
-    """Raise ValueError for the first number that is not finite and at least `least`."""
-    for name, number in numbers.items():
-        if not least <= number < math.inf:
-            raise ValueError(f"{name}: expected a finite number >= {least}, got {number!r}")
+        self._ratios = np.frombuffer(state["ratios"], dtype="<f8").copy()
+        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
 
 def survivors_factor(expected_so_far: float, frailty_variance: float) -> float:

@@ -58,13 +58,19 @@ class Fit:
             self._work_off()
 
     def _work_off(self) -> None:
+        if not self._waiting:
+            return
         state = self._state
-        for x, responses, forecast, log_score, now_ms in self._waiting:
-            state.appeals += 1
-            state.log_score += log_score
-            state.inside += forecast.mean_low <= responses <= forecast.mean_high
-            self._challengers.score_then_learn(x, responses)
-            if self._watch.learn_one(forecast, responses):
+        appeals, responses, forecasts, log_scores, times_ms = zip(*self._waiting, strict=True)
+        self._challengers.score_then_learn_many(list(zip(appeals, responses, strict=True)))
+        state.appeals += len(appeals)
+        state.log_score = sum(log_scores, state.log_score)
+        for y, forecast in zip(responses, forecasts, strict=True):
+            state.inside += forecast.mean_low <= y <= forecast.mean_high
+        for found, now_ms in zip(
+            self._watch.learn_many(forecasts, responses), times_ms, strict=True
+        ):
+            if found:
                 state.misfits += 1
                 state.misfit_at_ms = now_ms
         self._waiting.clear()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from models.baseline import LogRateRegression
 from models.challengers import AlwaysAsNew, Challengers, PoissonDescent
 from models.counts import Dispersion
 from models.drift import FitWatch, place
@@ -191,3 +192,53 @@ def test_the_watch_refuses_what_would_make_it_deaf() -> None:
     with pytest.raises(ValueError, match="expected finite numbers"):
         watch.learn_one(forecast(30.0)._replace(mean=math.inf), 3)
     assert watch.state() == FitWatch().state()
+
+
+def test_many_at_once_are_learned_as_one_by_one() -> None:
+    """Batches end wherever a snapshot is taken: where they do must leave no trace."""
+    stream = list(world(seed=7, appeals=150, strength=0.2))
+    stream = [
+        (appeal(**{**x, "kind": f"k{i % 40}", "attributes": {f"m{i % 11}": i}}), y)
+        for i, (x, y) in enumerate(stream)
+    ]
+    single, many = Challengers(), Challengers()
+    for x, y in stream:
+        single.score_then_learn(x, y)
+    many.score_then_learn_many(stream[:70])
+    many.score_then_learn_many(stream[70:])
+    assert many.log_scores == single.log_scores
+    assert many.state() == single.state()
+
+
+def test_of_many_none_is_learned_if_one_is_refused() -> None:
+    challengers = Challengers()
+    before = challengers.state()
+    for bad in (appeal(crowd=NO_STOCK + math.inf), appeal(reciprocity=math.nan)):
+        with pytest.raises(ValueError, match="stocks and reciprocity"):
+            challengers.score_then_learn_many([(appeal(), 3), (bad, 3)])
+    assert challengers.state() == before
+
+
+def test_alone_a_challenger_learns_what_it_learns_among_the_others() -> None:
+    challengers = Challengers()
+    alone = AlwaysAsNew(), PoissonDescent(), LogRateRegression()
+    for x, y in world(seed=8, appeals=60, strength=0.2):
+        challengers.score_then_learn(x, y)
+        for model in alone:
+            model.learn_one(x, y)
+    assert [model.state() for model in alone] == [m.state() for m in challengers.models.values()]
+
+
+def test_the_watch_learns_many_as_one_by_one() -> None:
+    rng = np.random.default_rng(12)
+    said = [forecast(float(mean)) for mean in rng.uniform(0.05, 300.0, 900)]
+    factors = np.repeat((1.0, 0.4, 1.0), 300)
+    means = factors * [f.mean for f in said] * rng.gamma(10.0, size=900) / 10.0
+    counts = rng.poisson(means).tolist()
+    single, many = FitWatch(memory=200), FitWatch(memory=200)
+    found = [single.learn_one(f, y) for f, y in zip(said, counts, strict=True)]
+    assert many.learn_many(said, counts) == found and 0 in counts and single.alarms["mean"]
+    assert many.state() == single.state()
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        many.learn_many([*said, forecast(30.0)._replace(mean=0.0)], [*counts, 3])
+    assert many.state() == single.state()

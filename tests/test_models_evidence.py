@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.absorb import absorb
-from models.alternatives import ROWS, log_mixtures, log_retentions
+from models.absorb import absorb, absorb_row, gaussian_about_mode
+from models.alternatives import ROWS, log_mixtures, log_retentions, mean_retention
 from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence, survivors_factor
 from models.stock import HALF_LIVES_DAYS
 
@@ -330,6 +330,72 @@ def test_an_unexpected_nothing_is_absorbed_exactly() -> None:
     log_p, mean, _ = absorb(np.array([prior_mean]), np.array([variance]), 0.0, phi)
     assert log_p[0] == pytest.approx(exact, abs=1e-3)
     assert mean[0] == pytest.approx((density * grid).sum() / density.sum(), abs=1e-2)
+
+
+def fine_quadrature(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], y: float, phi: float
+) -> NDArray[np.float64]:
+    """Return log p(y), posterior mean and variance row by row, shape (3, rows)."""
+    away = 12.0 * np.sqrt(variance) + np.abs(mean - math.log(y + 0.5))
+    eta = mean[:, None] + away[:, None] * np.linspace(-1.0, 1.0, 20_001)
+    logs = y * eta - (y + phi) * np.log1p(np.exp(eta) / phi)
+    logs -= 0.5 * (eta - mean[:, None]) ** 2 / variance[:, None]
+    peak = logs.max(axis=1)
+    density = np.exp(logs - peak[:, None])
+    mass = density.sum(axis=1)
+    center = (density * eta).sum(axis=1) / mass
+    spread = (density * (eta - center[:, None]) ** 2).sum(axis=1) / mass
+    log_p = peak + np.log(mass * (eta[:, 1] - eta[:, 0]) / np.sqrt(2.0 * math.pi * variance))
+    return np.array((log_p, center, spread))
+
+
+@pytest.mark.parametrize("phi", [1.0, 5.0, 30.0, 1e6])
+def test_rows_that_share_a_lattice_are_integrated_as_on_a_fine_grid(phi: float) -> None:
+    rng = np.random.default_rng(15)
+    for _ in range(50):
+        base = rng.uniform(-2.0, 7.0)
+        mean = base + np.append(0.0, np.clip(rng.normal(0.0, 0.5, 20), -3.0, 1.6))
+        variance = rng.uniform(0.02, 0.4) * rng.uniform(0.8, 1.2, mean.size)
+        y = float(rng.poisson(math.exp(rng.choice(mean)) * rng.gamma(phi) / phi))
+        log_p, center, spread = fine_quadrature(mean, variance, y, phi)
+        answer = absorb(mean, variance, y, phi)
+        np.testing.assert_allclose(answer[0], log_p, atol=1e-3)
+        np.testing.assert_allclose((answer[1] - center) / np.sqrt(spread), 0.0, atol=5e-3)
+        np.testing.assert_allclose(answer[2], spread, rtol=2e-2)
+
+
+def test_rows_too_far_apart_for_a_lattice_are_absorbed_each_by_itself() -> None:
+    mean, variance, y, phi = np.array([3.0, 600.0, 2.0]), np.array([1e-3, 1e-3, 2e-3]), 20.0, 5.0
+    answer = absorb(mean, variance, y, phi)
+    weight, information = gaussian_about_mode(mean[0], variance[0], y, phi, math.log(y))
+    for i in range(mean.size):
+        alone = absorb_row(mean[i], variance[i], y, phi, weight, information, math.log(y))
+        assert tuple(part[i] for part in answer) == alone
+    shared = absorb(mean[[0, 2]], variance[[0, 2]], y, phi)
+    np.testing.assert_allclose(shared, [part[[0, 2]] for part in answer], rtol=1e-4)
+
+
+def test_mean_retention_is_the_weighted_mean_of_the_rows_with_its_quantiles() -> None:
+    rng = np.random.default_rng(16)
+    for repeat in (2, 5, 14):
+        stocks, ratios = rng.uniform(0.0, 3.0, 3), rng.normal(0.0, 2.0, ROWS)
+        rows = log_retentions(stocks, repeat, -0.4)
+        weights = np.zeros(ROWS)
+        weights[0] = 2.0
+        for i in range(1, ROWS - 1):  # what a row weighs beforehand: its mixture, standing alone
+            alone = np.full(ROWS, -1e4)
+            alone[i] = 0.0
+            weights[i] = math.exp(max(log_mixtures(alone)))
+        shares = weights * np.exp(ratios)
+        shares /= shares.sum()
+        retention, least, most = mean_retention(ratios, stocks, repeat, -0.4)
+        assert retention == pytest.approx(math.exp(float(rows @ shares)))
+        for limit, share in ((least, 0.05), (most, 0.95)):
+            if limit == retention:  # the interval was stretched to hold its mean
+                continue
+            below = float(shares[rows < math.log(limit) - 1e-9].sum())
+            upto = float(shares[rows < math.log(limit) + 1e-9].sum())
+            assert below < share <= upto
 
 
 @pytest.mark.parametrize(
