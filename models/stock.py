@@ -53,7 +53,7 @@ class Stock:
         self.appeals += 1
 
 
-NO_STOCK = Stock()
+NO_STOCK = Stock()  # of whom nobody has asked yet; never added to
 
 
 def felt_on_axes(own: Stock, kind: Stock, crowd: Stock, series: Stock, time_ms: int) -> Floats:
