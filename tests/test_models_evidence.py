@@ -433,6 +433,10 @@ def test_refuses_what_it_cannot_learn_and_stays_as_it_was(name: str, value: obje
     with pytest.raises(ValueError, match=name):
         detector.learn_one(**{**good, name: value})  # type: ignore[arg-type]
     assert detector.state() == before
+    new = SeriesEvidence()  # whose rows have not been told apart yet
+    with pytest.raises(ValueError, match=name):
+        new.learn_one(**{**good, name: value})  # type: ignore[arg-type]
+    assert new.state() == SeriesEvidence().state()
 
 
 def repeats_until_established(seed: int, beta: float, phi: float, limit: int) -> int:
