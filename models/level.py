@@ -8,7 +8,7 @@ back is compared with the level that held when it was last heard.
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,15 @@ class Level:
             jumps.change,
         )
         return mean, known + variance
+
+    def correlation(self, coefficients: Coefficients, entry: int) -> float:
+        """Return the correlation, in what is believed, of the latest level and another entry."""
+        slot, _, _ = self.entry(self.began_days)
+        indices = [slot, *self.jumps.entries(self.began_days)]
+        covariance = coefficients.covariance
+        across = float(covariance[indices, entry].sum())
+        level = float(covariance[np.ix_(indices, indices)].sum())
+        return across / sqrt(max(level * float(covariance[entry, entry]), 1e-300))
 
     def state(self) -> dict[str, Any]:
         names = ("slot", "appeals", "begun", "normal_sum", "normal_weight")

@@ -38,6 +38,7 @@ from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
 from models.rows import moderation, share_of, wear_now
 from models.spreads import Spreads
+from models.strength import Strength
 
 __all__ = ["PooledRetention"]
 
@@ -261,14 +262,9 @@ class PooledRetention(base.Regressor):
         return self._spreads.level_sd
 
     @property
-    def wear_sd(self) -> float:
-        """How much the wear-out of appealers that are not immune differs, relative to all (sd)."""
-        return self._spreads.strength.sd
-
-    @property
-    def immune_share(self) -> float:
-        """The share of appealers that never wear out."""
-        return self._spreads.strength.share
+    def strength(self) -> Strength:
+        """How appealers differ in wear-out, relative to all: sd of those not immune, share that is."""
+        return self._spreads.strength
 
     @property
     def evicted(self) -> int:
@@ -278,13 +274,7 @@ class PooledRetention(base.Regressor):
     @property
     def level_and_crowd(self) -> float:
         """The correlation, in what is believed, of the latest level and the crowd's wear-out."""
-        began_days = self._level.began_days
-        slot, _, _ = self._level.entry(began_days)
-        indices = [slot, *self._level.jumps.entries(began_days)]
-        covariance, crowd = self._coefficients.covariance, self.layout.wear + 2
-        across = float(covariance[indices, crowd].sum())
-        level = float(covariance[np.ix_(indices, indices)].sum())
-        return across / sqrt(max(level * float(covariance[crowd, crowd]), 1e-300))
+        return self._level.correlation(self._coefficients, self.layout.wear + 2)
 
     def summary(self) -> dict[str, Any]:
         """Return what has been learned (see retention_summary.summarise)."""

@@ -52,8 +52,8 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
         "luck_shared_at_a_moment": model.shared_luck,
         "appealer_sd": {
             "level": model.level_sd,
-            "wear_out": model.wear_sd,
-            "immune": model.immune_share,
+            "wear_out": model.strength.sd,
+            "immune": model.strength.share,
         },
         "limits": {"crowded_out": dict(layout.crowded_out), "evicted": model.evicted},
         "cannot_tell": untold(model),

@@ -57,11 +57,11 @@ def feed(task: Task, write: Callable[[Said | Ended | Failed], None]) -> None:
 
 def _said(collector: Collector, register: Register, events: int) -> Iterator[Said]:
     """Pass on what the collector said, and return what is to be said of it."""
-    sequence = register.partitions[PARTITION].next_sequence
+    sequence, before_ms = register.partitions[PARTITION].next_sequence, register.watermark_ms()
     register.receive(Envelope(PARTITION, sequence, collector.watermark_ms(), collector.messages))
     said = Said(register.turns, collector.rejects, register.watermark_ms(), events)
     collector.messages, collector.rejects, register.turns = [], [], []
-    return said_in_parts(said)
+    return said_in_parts(said, before_ms)
 
 
 def main() -> None:

@@ -68,15 +68,15 @@ _decode = msgspec.msgpack.Decoder(Said | Ended | Failed).decode
 _decode_json = msgspec.json.Decoder(Said | Ended | Failed).decode
 
 
-def said_in_parts(said: Said) -> Iterator[Said]:
-    """Cut what would make too great a frame; rejects come first, so that who stops at one has
-    learned nothing of the block.
+def said_in_parts(said: Said, before_ms: int) -> Iterator[Said]:
+    """Cut what would make too great a frame. All but the last tell `before_ms`, the watermark from
+    before the block; rejects come first, so that who stops at one has learned nothing of the block.
     """
     rejects, turns = said.rejects, said.turns
     while len(turns) + len(rejects) > _PART:
         bad, rejects = rejects[:_PART], rejects[_PART:]
         good, turns = turns[: _PART - len(bad)], turns[_PART - len(bad) :]
-        yield Said(good, bad, said.watermark_ms, said.events)
+        yield Said(good, bad, before_ms, said.events)
     yield Said(turns, rejects, said.watermark_ms, said.events)
 
 

@@ -12,8 +12,9 @@ from scipy.special import gammaincinv
 from models.evidence import EXPECTED_MIN
 from models.forecast import Forecast
 from models.plan import AskAgain, rest_needed
+from models.repeats import repeats_needed
 from models.retention import PooledRetention
-from models.verdict import Decision, Standing, repeats_needed
+from models.verdict import Decision, Standing
 from models.wear import Wear, wear_of
 from streams.ask import Ask
 from streams.events import Appeal, Verdict

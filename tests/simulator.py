@@ -82,10 +82,25 @@ class Saved(NamedTuple):
 
 
 class Recording(Learner):
-    """Learns nothing: says the messages as they are, in the order in which they are learned."""
+    """Learns nothing: says the messages as they are, in the order in which they are entered."""
 
-    def _learn(self, name: str, message: Opened | Checkpoint) -> None:
-        self.facts.append(message)  # type: ignore[arg-type]
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.register.ledgers = Everybody(self.facts)  # type: ignore[assignment]
+
+
+class Everybody(dict[str, Any]):
+    """In place of the ledgers: every community's, which says the messages as they are."""
+
+    def __init__(self, said: list[Any]) -> None:
+        super().__init__()
+        self.said = said
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self
+
+    def apply(self, message: Opened | Checkpoint, turns: list[Any]) -> None:
+        self.said.append(message)
 
 
 def as_arrived(block: Block) -> Block:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.plan import AskAgain
-from models.verdict import CANNOT_TELL, Ruling, Standing, Thresholds, repeats_needed, rule
+from models.repeats import repeats_needed
+from models.verdict import CANNOT_TELL, Ruling, Standing, Thresholds, rule
 
 STATES = ("unknown", "fresh", "tiring", "worn_out", "recovering", "rising")
 REST = AskAgain(30.0, 20.0, 45.0)

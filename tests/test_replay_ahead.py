@@ -136,19 +136,15 @@ def test_great_blocks_are_said_in_parts(
     monkeypatch.setattr(frames, "_PART", part)
     feed(task, parts.append)
     assert parts[-1] == whole[-1] and isinstance(parts[-1], Ended)
-    for what in ("messages", "rejects"):
+    for what in ("turns", "rejects"):
         told = [[one for f in said[:-1] for one in getattr(f, what)] for said in (parts, whole)]
         assert told[0] == told[1]
-    assert max(len(f.messages) + len(f.rejects) for f in parts[:-1]) == part
-    sequence = 0
-    for said in parts[:-1]:
-        assert said.sequence == sequence
-        sequence += len(said.messages)
+    assert max(len(f.turns) + len(f.rejects) for f in parts[:-1]) == part
 
 
 def test_a_part_tells_no_watermark_before_its_last() -> None:
     rejects = [Rejected("s", n, "late", "time", "") for n in range(frames._PART + 1)]
-    first, last = said_in_parts(Said(0, 9, [], rejects, 5), 3)
+    first, last = said_in_parts(Said([], rejects, 9, 5), 3)
     assert (first.watermark_ms, last.watermark_ms) == (3, 9)
     assert first.rejects + last.rejects == rejects
 
@@ -206,7 +202,7 @@ def test_a_wrong_mapping_is_said_by_the_other(tmp_path: Path) -> None:
 
 
 def test_frames_come_through_whole_or_not_at_all() -> None:
-    said = [Said(n, n, [], [Rejected("s", n, "late", None, "x" * n)], n) for n in range(50)]
+    said = [Said([], [Rejected("s", n, "late", None, "x" * n)], n, n) for n in range(50)]
     for cut in (0, 1, 3, 4, 5, 50):
         read_end, write_end = os.pipe()
         for frame in said:
