@@ -36,7 +36,7 @@ from models.level import Level
 from models.luck import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
-from models.rows import moderation, share_of
+from models.rows import VARIANCE_MIN, moderation, share_of
 from models.spreads import Spreads
 
 __all__ = ["PooledRetention"]
@@ -331,9 +331,12 @@ class PooledRetention(base.Regressor):
         if precision <= 1e-9:
             return
         seen = (mean / variance - belief.eta / belief.eta_variance) / precision - luck
-        # A count may be a million times what was believed; linear steps so far lead nowhere.
-        seen = min(max(seen, alone.eta - SURPRISE_MAX), alone.eta + SURPRISE_MAX)
         noise = 1.0 / precision + open_luck
+        # A count may be a million times what was believed; linear steps so far lead nowhere. It is
+        # the step that is bounded: a yes where one in a hundred was expected is seen a hundred off,
+        # with an error to match, and were that cut, only the nos would be learned.
+        furthest = SURPRISE_MAX * (1.0 + noise / max(joint.eta_variance, VARIANCE_MIN))
+        seen = min(max(seen, joint.eta - furthest), joint.eta + furthest)
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
         self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
         self._update(joint, seen, noise, unit)
