@@ -44,10 +44,11 @@ __all__ = ["PooledRetention"]
 Floats = NDArray[np.float64]
 
 STATE_VERSION = 2
-# While learning, units are held to differ this much in level, more than they do: units that appeal
-# often are better than others, and a level drawn to the mean would make that out to be weaker
-# wear-out.
-LEARNING_LEVEL_SD = 1.0
+# While learning, units are held to differ in level so many times as much as they do: units that
+# appeal often are better than others, and a level drawn to the mean would make that out to be
+# weaker wear-out. Not by any fixed amount: where an answer ends the asking, those who are asked on
+# are the less willing by as much as units are held to differ, and wear-out the weaker for it.
+LEARNING_LEVEL_FACTOR, LEARNING_LEVEL_SD_MAX = 2.0, 1.0
 SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
 
 
@@ -95,7 +96,7 @@ class PooledRetention(base.Regressor):
         self.layout.places[-1] = self._level.jumps.at
         self._spreads = Spreads(forgetting)
         self._moments = Moments(units_max, forgetting)
-        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
+        self._effects = Effects(units_max, self._learning_sds())
         self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
@@ -247,6 +248,11 @@ class PooledRetention(base.Regressor):
         return self._spreads.level_sd
 
     @property
+    def learning_level_sd(self) -> float:
+        """How much levels are held to differ while learning (sd of the natural log)."""
+        return min(LEARNING_LEVEL_FACTOR * self.level_sd, LEARNING_LEVEL_SD_MAX)
+
+    @property
     def wear_sd(self) -> float:
         """How much the wear-out of appealers that are not immune differs, relative to all (sd)."""
         return self._spreads.strength.sd
@@ -306,6 +312,10 @@ class PooledRetention(base.Regressor):
             *(spreads.level_sd, spreads.strength),
         )
 
+    def _learning_sds(self) -> tuple[float, float]:
+        """Return how much units are held to differ, while learning, in level and in wear-out."""
+        return self.learning_level_sd, self._spreads.strength.total_sd
+
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
         first = self._first_unit.setdefault(appeal.appealer, appeal.unit)
@@ -338,7 +348,7 @@ class PooledRetention(base.Regressor):
         furthest = SURPRISE_MAX * (1.0 + noise / max(joint.eta_variance, VARIANCE_MIN))
         seen = min(max(seen, joint.eta - furthest), joint.eta + furthest)
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
-        self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
+        self._effects.expect(self._learning_sds())
         self._update(joint, seen, noise, unit)
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
