@@ -219,3 +219,15 @@ def test_those_who_have_not_answered_yet_are_held_no_less_willing_than_people_di
         if yes:
             answered.add(who)
     assert 0.9 < np.exp(np.log(said[-1000:]).mean()) < 1.1
+
+
+def test_two_appeals_near_a_step_say_little_of_a_half_life() -> None:
+    """A step is sharp, but where it lies among the stocks is as uncertain as the half-life."""
+    model = PooledRetention()
+    model.layout.coefficients.reset(model.layout.steps + 3, 0.7, 0.01)
+    before = model.log_half_life_sds()[1]
+    felt = np.array([sum(0.5 ** (9.0 * j / h) for j in range(1, 20)) for h in HALF_LIVES_DAYS])
+    for day in range(2):
+        x = {"time_days": float(day), "appealer": f"a{day}", "exposure": 1e4, "kind_stock": felt}
+        model.learn_one(x, 150)
+    assert model.log_half_life_sds()[1] > 0.9 * before
