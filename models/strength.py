@@ -20,13 +20,13 @@ from models.kernels import IMMUNE
 __all__ = ["IMMUNE", "Strength", "StrengthPosterior"]
 
 Floats = NDArray[np.float64]
-SDS: list[float] = [0.05 * 1.35**i for i in range(10)]  # .05 to .74
+SDS: list[float] = [0.0125 * 1.45**i for i in range(12)]  # .0125 to .74
 SHARES: list[float] = [0.0, 0.04, 0.08, 0.15, 0.25]
 # A community's units are much alike, or they are not, and then some may well be immune: how likely,
 # the centre of the sd and its log sd, and the shares. Were a few immune as likely where nobody
 # differs otherwise, an upper limit of 99 % would take hundreds of repeats to rule that out. Shares
 # larger than a quarter look like a large sd.
-ALIKE = (0.95, 0.06, 0.7, (1.0, 0.0, 0.0, 0.0, 0.0))
+ALIKE = (0.95, 0.05, 1.0, (1.0, 0.0, 0.0, 0.0, 0.0))
 DIFFERENT = (0.05, 0.4, 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
 
 
