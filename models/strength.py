@@ -47,7 +47,7 @@ class Strength(NamedTuple):
 
 
 def _prior(weight: float, centre: float, log_sd: float, shares: tuple[float, ...]) -> Floats:
-    """Return the probabilities of sds and shares, shape (10, 5): log-normal, and as given."""
+    """Return the probabilities of sds and shares, shape (12, 5): log-normal, and as given."""
     of_sd = np.exp(-0.5 * (np.log(np.divide(SDS, centre)) / log_sd) ** 2)
     return weight * np.outer(of_sd / of_sd.sum(), shares)
 
@@ -57,7 +57,7 @@ class StrengthPosterior:
 
     Attributes
     ----------
-    sds, shares : shape (10, 1) and (1, 5). estimate : their posterior means.
+    sds, shares : shape (12, 1) and (1, 5). estimate : their posterior means.
     """
 
     def __init__(self, forgetting: float) -> None:
@@ -72,8 +72,8 @@ class StrengthPosterior:
         by_sd, by_share = weights.sum(axis=1), weights.sum(axis=0)
         self.estimate = Strength(float(by_sd @ SDS), float(by_share @ SHARES))
 
-    def learn(self, log_likelihood: Floats, observations: int) -> None:
-        """Learn from the log likelihood of so many appeals together, shape (10, 5)."""
+    def learn(self, log_likelihood: Floats, observations: float) -> None:
+        """Learn from the log likelihood of so many appeals together, shape (12, 5)."""
         self._grid.learn(log_likelihood.ravel(), observations)
         self._refresh()
 
