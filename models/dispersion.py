@@ -42,7 +42,7 @@ class GridPosterior:
         self.mean = float(self.weights @ self.values)
         self._cumulated: list[float] = np.cumsum(self.weights).tolist()
 
-    def learn(self, log_likelihood: Floats, observations: int = 1) -> None:
+    def learn(self, log_likelihood: Floats, observations: float = 1.0) -> None:
         """Learn from the log likelihood of so many observations together, shape of the grid."""
         self.log_likelihood *= self.forgetting**observations
         self.log_likelihood += log_likelihood - log_likelihood.max()

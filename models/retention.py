@@ -36,7 +36,7 @@ from models.level import Level
 from models.luck import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
-from models.rows import moderation, share_of, wear_now
+from models.rows import VARIANCE_MIN, moderation, share_of, wear_now
 from models.spreads import Spreads
 from models.strength import Strength
 
@@ -45,10 +45,11 @@ __all__ = ["PooledRetention"]
 Floats = NDArray[np.float64]
 
 STATE_VERSION = 2
-# While learning, units are held to differ this much in level, more than they do: units that appeal
-# often are better than others, and a level drawn to the mean would make that out to be weaker
-# wear-out.
-LEARNING_LEVEL_SD = 1.0
+# While learning, units are held to differ in level so many times as much as they do: units that
+# appeal often are better than others, and a level drawn to the mean would make that out to be
+# weaker wear-out. Not by any fixed amount: where an answer ends the asking, those who are asked on
+# are the less willing by as much as units are held to differ, and wear-out the weaker for it.
+LEARNING_LEVEL_FACTOR, LEARNING_LEVEL_SD_MAX = 2.0, 1.0
 _OTHERS_ONLY: Floats = np.array([[0.0], [0.0], [1.0]])  # of the axes: design.AXES
 SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
 
@@ -97,7 +98,7 @@ class PooledRetention(base.Regressor):
         self.layout.places[-1] = self._level.jumps.at
         self._spreads = Spreads(forgetting)
         self._moments = Moments(units_max, forgetting)
-        self._effects = Effects(units_max, (LEARNING_LEVEL_SD, self._spreads.strength.total_sd))
+        self._effects = Effects(units_max, self._learning_sds())
         self._effects.fit(self._coefficients.capacity)
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
@@ -263,8 +264,13 @@ class PooledRetention(base.Regressor):
 
     @property
     def strength(self) -> Strength:
-        """How appealers differ in wear-out, relative to all: sd of those not immune, share that is."""
+        """How appealers differ in wear-out: sd, relative to all, and share of the immune."""
         return self._spreads.strength
+
+    @property
+    def learning_level_sd(self) -> float:
+        """How much levels are held to differ while learning (sd of the natural log)."""
+        return min(LEARNING_LEVEL_FACTOR * self.level_sd, LEARNING_LEVEL_SD_MAX)
 
     @property
     def evicted(self) -> int:
@@ -322,6 +328,10 @@ class PooledRetention(base.Regressor):
             self._joint, self._spare = self._new_joints()
             self._asked = None
 
+    def _learning_sds(self) -> tuple[float, float]:
+        """Return how much units are held to differ, while learning, in level and in wear-out."""
+        return self.learning_level_sd, self._spreads.strength.total_sd
+
     def _make_room(self, appeal: Appeal) -> None:
         """Give coefficients to what appears for the first time."""
         first = self._first_unit.setdefault(appeal.appealer, appeal.unit)
@@ -346,11 +356,14 @@ class PooledRetention(base.Regressor):
         if noise == inf:
             return
         seen -= luck
-        # A count may be a million times what was believed; linear steps so far lead nowhere.
-        seen = min(max(seen, alone.eta - SURPRISE_MAX), alone.eta + SURPRISE_MAX)
         noise += open_luck
+        # A count may be a million times what was believed; linear steps so far lead nowhere. It is
+        # the step that is bounded: a yes where one in a hundred was expected is seen a hundred off,
+        # with an error to match, and were that cut, only the nos would be learned.
+        furthest = SURPRISE_MAX * (1.0 + noise / max(joint.eta_variance, VARIANCE_MIN))
+        seen = min(max(seen, joint.eta - furthest), joint.eta + furthest)
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
-        self._effects.expect((LEARNING_LEVEL_SD, spreads.strength.total_sd))
+        self._effects.expect(self._learning_sds())
         self._update(joint, seen, noise, unit)
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:

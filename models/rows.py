@@ -6,7 +6,7 @@ models.retention for the terms, models.joint for what is made of them.
 
 from __future__ import annotations
 
-from math import exp, log1p
+from math import exp, log1p, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,12 +118,25 @@ def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> 
 
 @compiled
 def fill_steps(
-    row: Floats, mean: Floats, places: Places, stock: float, rise: float, factor: float
+    row: Floats,
+    mean: Floats,
+    places: Places,
+    stock: float,
+    rise: float,
+    stock_sd: float,
+    factor: float,
 ) -> float:
-    """Write what log retention owes to the steps of the kind axis; return what they wear out."""
+    """Write what log retention owes to the steps of the kind axis; return what they wear out.
+
+    A step is as blurred as the stock is uncertain, with its half-life: what is expected of a
+    logistic function of a Gaussian is nearly the logistic function of a width that much greater
+    (MacKay 1992, "The evidence framework applied to classification networks", Neural Computation
+    4(5)). Taken at the mean half-life alone, a sharp step would make the filter sure of a half-life
+    of which it has seen next to nothing.
+    """
     at, added, turn = places[STEP], 0.0, 0.0
     for i in range(_STEPS.shape[0]):
-        width = STEP_WIDTH * _STEPS[i]
+        width = sqrt((STEP_WIDTH * _STEPS[i]) ** 2 + pi / 8.0 * stock_sd * stock_sd)
         away = (_STEPS[i] - stock) / width
         if away >= STEP_WIDTHS:
             break
@@ -189,6 +202,7 @@ def fill_wear(
     mean: Floats,
     places: Places,
     stocks: Floats,
+    kind_half_life_sd: float,
     share: float,
     kind: int,
     group: int,
@@ -213,7 +227,7 @@ def fill_wear(
             row[places[HALF_LIFE] + axis] = factor * rate * rise
             wear += rate * stock
         if axis == 1:
-            wear += fill_steps(row, mean, places, stock, rise, factor)
+            wear += fill_steps(row, mean, places, stock, rise, rise * kind_half_life_sd, factor)
     slope = -strength * wear
     for i in range(attributes.shape[0]):
         if attributes[i] >= 0:
@@ -270,7 +284,12 @@ def linearised(
         *(kind, group, attributes, values),
     )
     u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
-    whole = fill_wear(rows[RETENTION], mean, places, stocks, share, kind, group, attributes, values)
+    kind_half_life = places[HALF_LIFE] + 1
+    kind_half_life_sd = sqrt(max(covariance[kind_half_life, kind_half_life], 0.0))
+    whole = fill_wear(
+        *(rows[RETENTION], mean, places, stocks, kind_half_life_sd),
+        *(share, kind, group, attributes, values),
+    )
     slope, u = turn * whole, (u_level, u_wear)
     eta, variance = foresee(
         *(rows, base, share * whole, slope, mean, covariance, loading[unit], u, own[unit]),

@@ -73,17 +73,17 @@ class Spreads:
 
     def _learn(self) -> None:
         """Learn from the batch, and forget it."""
-        self.sizes.learn(
-            _fit_of_sizes(self.sizes.values, np.array(self._counts)), len(self._counts)
-        )
+        counts = np.array(self._counts)
+        self.sizes.learn(_fit_of_sizes(self.sizes.values, counts), _words(counts[:, 1]))
         self.learned += len(self._counts)
         if self._first:
             batch = np.array(self._first)
             fit, _, _ = _fit(batch[:, :, None], self._levels.values, 0.0)
-            self._levels.learn(fit.sum(axis=0), len(batch))
+            self._levels.learn(fit.sum(axis=0), _words(batch[:, 0]))
         if self._repeats:
-            batch = np.array(self._repeats)[:, :, None, None]
-            self._strengths.learn(_fit_of_strengths(batch, self._strengths), len(batch))
+            batch = np.array(self._repeats)
+            fit = _fit_of_strengths(batch[:, :, None, None], self._strengths)
+            self._strengths.learn(fit, _words(batch[:, 0]))
         self._counts, self._first, self._repeats = [], [], []
         self._refresh()
 
@@ -114,6 +114,13 @@ def _log_normal(
 ) -> GridPosterior:
     log_prior = [-0.5 * (log(v / centre) / log_sd) ** 2 for v in values]
     return GridPosterior(values, log_prior, forgetting)
+
+
+def _words(log_means: Floats) -> float:
+    """Return for how many appeals a batch counts, by which what is known is forgotten: one of which
+    a hundredth of a response is expected says as much as a hundredth of an appeal.
+    """
+    return float(np.exp(np.minimum(log_means, 0.0)).sum())
 
 
 def _fit_of_sizes(sizes: Floats, counts: Floats) -> Floats:

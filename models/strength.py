@@ -20,13 +20,13 @@ from models.kernels import IMMUNE
 __all__ = ["IMMUNE", "Strength", "StrengthPosterior"]
 
 Floats = NDArray[np.float64]
-SDS: list[float] = [0.05 * 1.35**i for i in range(10)]  # .05 to .74
+SDS: list[float] = [0.0125 * 1.45**i for i in range(12)]  # .0125 to .74
 SHARES: list[float] = [0.0, 0.04, 0.08, 0.15, 0.25]
 # A community's units are much alike, or they are not, and then some may well be immune: how likely,
 # the centre of the sd and its log sd, and the shares. Were a few immune as likely where nobody
 # differs otherwise, an upper limit of 99 % would take hundreds of repeats to rule that out. Shares
 # larger than a quarter look like a large sd.
-ALIKE = (0.95, 0.06, 0.7, (1.0, 0.0, 0.0, 0.0, 0.0))
+ALIKE = (0.95, 0.05, 1.0, (1.0, 0.0, 0.0, 0.0, 0.0))
 DIFFERENT = (0.05, 0.4, 0.5, (0.2, 0.2, 0.2, 0.2, 0.2))
 
 
@@ -47,7 +47,7 @@ class Strength(NamedTuple):
 
 
 def _prior(weight: float, centre: float, log_sd: float, shares: tuple[float, ...]) -> Floats:
-    """Return the probabilities of sds and shares, shape (10, 5): log-normal, and as given."""
+    """Return the probabilities of sds and shares, shape (12, 5): log-normal, and as given."""
     of_sd = np.exp(-0.5 * (np.log(np.divide(SDS, centre)) / log_sd) ** 2)
     return weight * np.outer(of_sd / of_sd.sum(), shares)
 
@@ -57,7 +57,7 @@ class StrengthPosterior:
 
     Attributes
     ----------
-    sds, shares : shape (10, 1) and (1, 5). estimate : their posterior means.
+    sds, shares : shape (12, 1) and (1, 5). estimate : their posterior means.
     """
 
     def __init__(self, forgetting: float) -> None:
@@ -72,8 +72,8 @@ class StrengthPosterior:
         by_sd, by_share = weights.sum(axis=1), weights.sum(axis=0)
         self.estimate = Strength(float(by_sd @ SDS), float(by_share @ SHARES))
 
-    def learn(self, log_likelihood: Floats, observations: int) -> None:
-        """Learn from the log likelihood of so many appeals together, shape (10, 5)."""
+    def learn(self, log_likelihood: Floats, observations: float) -> None:
+        """Learn from the log likelihood of so many appeals together, shape (12, 5)."""
         self._grid.learn(log_likelihood.ravel(), observations)
         self._refresh()
 

@@ -189,3 +189,45 @@ def test_no_look_ahead() -> None:
     whole = replay(PooledRetention(), world, appeals)
     half = replay(PooledRetention(), world, appeals[:100])
     assert (whole[:100] == half).all()
+
+
+def test_learns_a_rate_from_rare_answers_of_single_people() -> None:
+    """A yes where one in fifty was expected teaches as much as forty-nine nos."""
+    rng, model = np.random.default_rng(1), PooledRetention()
+    answers = (rng.random(4000) < 0.02).tolist()
+    said = 0.0
+    for i, answer in enumerate(answers):
+        x = {"time_days": i / 100.0, "appealer": f"p{i}"}
+        said += model.predict_one(x)
+        model.learn_one(x, float(answer))
+    assert 0.8 < said / sum(answers) < 1.25
+
+
+def test_those_who_have_not_answered_yet_are_held_no_less_willing_than_people_differ() -> None:
+    """Who answers is asked no more; alike as people are here, nothing follows from that."""
+    rng, model, grid = np.random.default_rng(2), PooledRetention(), np.ones(GRID)
+    calls = [(i / 50.0 + ask, f"p{i}", ask) for i in range(4000) for ask in range(4)]
+    answered, said = set[str](), []
+    for day, who, ask in sorted(calls):
+        if who in answered:
+            continue
+        x = {"time_days": day, "appealer": "caller", "audience": who, "kind_stock": ask * grid}
+        if ask == 3:
+            said.append(model.forecast_one(x).retention)
+        yes = rng.random() < 0.1
+        model.learn_one(x, float(yes))
+        if yes:
+            answered.add(who)
+    assert 0.9 < np.exp(np.log(said[-1000:]).mean()) < 1.1
+
+
+def test_two_appeals_near_a_step_say_little_of_a_half_life() -> None:
+    """A step is sharp, but where it lies among the stocks is as uncertain as the half-life."""
+    model = PooledRetention()
+    model.layout.coefficients.reset(model.layout.steps + 3, 0.7, 0.01)
+    before = model.log_half_life_sds()[1]
+    felt = np.array([sum(0.5 ** (9.0 * j / h) for j in range(1, 20)) for h in HALF_LIVES_DAYS])
+    for day in range(2):
+        x = {"time_days": float(day), "appealer": f"a{day}", "exposure": 1e4, "kind_stock": felt}
+        model.learn_one(x, 150)
+    assert model.log_half_life_sds()[1] > 0.9 * before

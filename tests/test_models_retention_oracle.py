@@ -7,7 +7,7 @@ import pytest
 from oracle_retention import fit
 from retention_worlds import features, judge, run
 
-from models.retention import LEARNING_LEVEL_SD, PooledRetention
+from models.retention import PooledRetention
 from replay.world import build_world
 
 # Mean |log retention error| over all repeats from a cold start, 3,000 appeals, that must be kept.
@@ -44,7 +44,7 @@ def test_agrees_with_the_batch_fit(seed: int) -> None:
         np.column_stack([world.own, world.kind_stock]),
         size=10.0,
         wear_sds=np.array(held),
-        level_sd=LEARNING_LEVEL_SD,
+        level_sd=model.learning_level_sd,
     )
     entries = slice(model.layout.wear, model.layout.wear + 2)
     wear = model.layout.coefficients.mean[entries]
