@@ -16,7 +16,6 @@ from math import floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 from scipy.special.cython_special import gammaincinv
 
 from models import kernels
@@ -30,7 +29,6 @@ __all__ = [
     "CountInterval",
     "between",
     "count_limits",
-    "log_probability",
     "seen_as",
 ]
 
@@ -73,30 +71,6 @@ def seen_as(y: float, mean: float, variance: float, size: float) -> tuple[float,
     if precision <= PRECISION_MIN:
         return mean, np.inf
     return (after / left - mean / variance) / precision, 1.0 / precision
-
-
-def log_probability(
-    y: Floats | float,
-    mean: Floats | float,
-    variance: Floats | float,
-    sizes: Floats | float,
-) -> Floats:
-    """Return log P(y) for each size in `sizes`, eta ~ N(mean, variance), by matching two moments.
-
-    `sizes` are the sizes of the matched negative binomial (see kernels.matched_size); its mean is
-    exp(mean + variance / 2).
-    """
-    log_mean = mean + variance / 2.0
-    phi = np.asarray(sizes)
-    result: Floats = (
-        gammaln(y + phi)
-        - gammaln(phi)
-        - gammaln(y + 1.0)
-        + phi * np.log(phi)
-        + y * log_mean
-        - (y + phi) * np.logaddexp(np.log(phi), log_mean)
-    )
-    return result
 
 
 # Low and high; or, where shape is above 0, those of a Gamma of that shape and scale.

@@ -6,15 +6,15 @@ of appeals at a time, which costs little more than for one.
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log, log1p
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.dispersion import GridPosterior
-from models.gaussian import log_probability
 from models.joint import U_LEVEL, U_WEAR, Belief, Joint
+from models.kernels import compiled, log_score
 from models.strength import IMMUNE, Strength, StrengthPosterior
 
 __all__ = ["Spreads"]
@@ -74,15 +74,15 @@ class Spreads:
     def _learn(self) -> None:
         """Learn from the batch, and forget it."""
         counts = np.array(self._counts)
-        self.sizes.learn(_fit_of_sizes(self.sizes.values, counts), _words(counts[:, 1]))
+        self.sizes.learn(fit_of_sizes(self.sizes.values, counts), _words(counts[:, 1]))
         self.learned += len(self._counts)
         if self._first:
             batch = np.array(self._first)
-            fit, _, _ = _fit(batch[:, :, None], self._levels.values, 0.0)
-            self._levels.learn(fit.sum(axis=0), _words(batch[:, 0]))
+            fit = fit_of_levels(self._levels.values, batch)
+            self._levels.learn(fit, _words(batch[:, 0]))
         if self._repeats:
             batch = np.array(self._repeats)
-            fit = _fit_of_strengths(batch[:, :, None, None], self._strengths)
+            fit = fit_of_strengths(self._strengths.sds, self._strengths.shares, batch)
             self._strengths.learn(fit, _words(batch[:, 0]))
         self._counts, self._first, self._repeats = [], [], []
         self._refresh()
@@ -123,54 +123,80 @@ def _words(log_means: Floats) -> float:
     return float(np.exp(np.minimum(log_means, 0.0)).sum())
 
 
-def _fit_of_sizes(sizes: Floats, counts: Floats) -> Floats:
+@compiled
+def fit_of_sizes(sizes: Floats, counts: Floats) -> Floats:
     """Return the log likelihood of each phi; counts : shape (n, 3), y and its log mean's belief."""
-    y, mean, variance = (column[:, None] for column in counts.T)
-    matched = 1.0 / np.maximum((1.0 + 1.0 / sizes) * np.exp(variance) - 1.0, 1e-12)
-    fit: Floats = log_probability(y, mean, variance, matched).sum(axis=0)
+    fit = np.zeros(sizes.shape[0])
+    for i in range(counts.shape[0]):
+        y, mean, variance = counts[i]
+        for k in range(sizes.shape[0]):
+            fit[k] += log_score(y, mean, variance, sizes[k])
     return fit
 
 
-def _fit(batch: Floats, sds: Floats, means: Floats | float) -> tuple[Floats, Floats, Floats]:
-    """Return the log fit, and an effect's mean and variance, had it had the prior N(means, sds^2).
-
-    batch : shape (n, 8, ...): mean and variance of the log mean, of the effect, their covariance;
-    the effect's prior sd; the log mean as seen, and the variance of the error. A prior is exchanged
-    as in joint.exchange_prior, for all at once.
-    """
-    eta, eta_variance, effect, own, across, prior_sd, seen, noise = np.moveaxis(batch, 1, 0)
-    lacking = sds**-2 - prior_sd**-2
-    own = np.minimum(own, prior_sd**2)
-    share = 1.0 / (1.0 + own * lacking)
-    change = (means * sds**-2 - effect * lacking) * share
-    variances = eta_variance - across * across * lacking * share + noise
-    fit = _log_density(seen - eta - across * change, variances)
-    return fit, effect + own * change, own * share
+@compiled
+def fit_of_levels(sds: Floats, batch: Floats) -> Floats:
+    """Return the log likelihood of each sd of levels; batch : see `had_prior`."""
+    fit = np.zeros(sds.shape[0])
+    for i in range(batch.shape[0]):
+        for k in range(sds.shape[0]):
+            log_fit, _, _ = had_prior(batch[i], sds[k], 0.0)
+            fit[k] += log_fit
+    return fit
 
 
-def _fit_of_strengths(batch: Floats, posterior: StrengthPosterior) -> Floats:
-    """Return the log likelihood of each distribution of strengths; shape (sds, shares).
+@compiled
+def fit_of_strengths(sds: Floats, shares: Floats, batch: Floats) -> Floats:
+    """Return the log likelihood of each distribution of strengths, shape (sds, shares); batch : see
+    `had_prior`.
 
     A unit is weighed as immune or not by its past.
     """
-    sds, shares = posterior.sds, posterior.shares
-    means = shares / (1.0 - shares)
-    tiring, centre, variance = _fit(batch, sds, means)
-    log_odds = _log_density(IMMUNE - centre, variance) - _log_density(IMMUNE - means, sds**2)
-    eta, eta_variance, effect, own, across, _, seen, noise = np.moveaxis(batch, 1, 0)
-    gain = across / own
-    surprise = seen - eta - gain * (IMMUNE - effect)
-    never = _log_density(surprise, eta_variance - gain * across + noise)
-    with np.errstate(divide="ignore"):
-        as_immune = np.log(shares) + log_odds
-    as_tiring = np.log1p(-shares)
-    both = np.logaddexp(as_immune, as_tiring)
-    fit: Floats = np.logaddexp(as_immune + never, as_tiring + tiring) - both
-    summed: Floats = fit.sum(axis=0)
-    return summed
+    fit = np.zeros((sds.shape[0], shares.shape[0]))
+    for i in range(batch.shape[0]):
+        eta, eta_variance, effect, own, across, _, seen, noise = batch[i]
+        gain = across / own
+        surprise = seen - eta - gain * (IMMUNE - effect)
+        never = log_density(surprise, eta_variance - gain * across + noise)
+        for k in range(sds.shape[0]):
+            for m in range(shares.shape[0]):
+                share = shares[m]
+                mean = share / (1.0 - share)
+                tiring, centre, variance = had_prior(batch[i], sds[k], mean)
+                if share == 0.0:
+                    fit[k, m] += tiring
+                    continue
+                log_odds = log(share / (1.0 - share)) + log_density(IMMUNE - centre, variance)
+                log_odds -= log_density(IMMUNE - mean, sds[k] * sds[k])
+                fit[k, m] += log_sum(log_odds + never, tiring) - log_sum(log_odds, 0.0)
+    return fit
 
 
-def _log_density(away: Floats, variance: Floats) -> Floats:
+@compiled
+def had_prior(row: Floats, sd: float, mean: float) -> tuple[float, float, float]:
+    """Return the log fit, and an effect's mean and variance, had it had the prior N(mean, sd^2).
+
+    row : shape (8,): mean and variance of the log mean, of the effect, their covariance; the
+    effect's prior sd; the log mean as seen, and the variance of the error. A prior is exchanged as
+    in kernels.exchange_prior.
+    """
+    eta, eta_variance, effect, own, across, prior_sd, seen, noise = row
+    lacking = sd**-2 - prior_sd**-2
+    own = min(own, prior_sd * prior_sd)
+    share = 1.0 / (1.0 + own * lacking)
+    change = (mean * sd**-2 - effect * lacking) * share
+    variance = eta_variance - across * across * lacking * share + noise
+    fit = log_density(seen - eta - across * change, variance)
+    return fit, effect + own * change, own * share
+
+
+@compiled
+def log_density(away: float, variance: float) -> float:
     """Return the log density of N(0, variance), but for its constant."""
-    density: Floats = -0.5 * (np.log(variance) + away * away / variance)
-    return density
+    return -0.5 * (log(variance) + away * away / variance)
+
+
+@compiled
+def log_sum(a: float, b: float) -> float:
+    """Return log(e^a + e^b)."""
+    return max(a, b) + log1p(exp(-abs(a - b)))

@@ -57,12 +57,12 @@ class StrengthPosterior:
 
     Attributes
     ----------
-    sds, shares : shape (12, 1) and (1, 5). estimate : their posterior means.
+    sds, shares : shape (12,) and (5,). estimate : their posterior means.
     """
 
     def __init__(self, forgetting: float) -> None:
-        self.sds: Floats = np.asarray(SDS)[:, None]
-        self.shares: Floats = np.asarray(SHARES)[None, :]
+        self.sds: Floats = np.asarray(SDS)
+        self.shares: Floats = np.asarray(SHARES)
         log_prior: list[float] = np.log(_prior(*ALIKE) + _prior(*DIFFERENT)).ravel().tolist()
         self._grid = GridPosterior([1.0] * len(log_prior), log_prior, forgetting)
         self._refresh()
