@@ -362,8 +362,8 @@ def matched_size(variance: float, size: float) -> float:
 @compiled
 def log_probability(y: float, mean: float, variance: float, size: float) -> float:
     """Return log P(y) of one count, its log mean N(mean, variance), by matching two moments: `size`
-    is the dispersion of the matched negative binomial (`matched_size`), exp(mean + variance / 2) its
-    mean.
+    is the dispersion of the matched negative binomial (`matched_size`), whose mean is
+    exp(mean + variance / 2).
     """
     log_mean, log_size = mean + variance / 2.0, log(size)
     highest = max(log_size, log_mean)

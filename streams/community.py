@@ -21,7 +21,7 @@ from streams.ledger import LedgerState
 from streams.series import SeriesBook, SeriesBookState
 from streams.settings import Settings
 from streams.tally import Cell, Tally, explained
-from streams.turns import Closed, Halfway, Put, Ripe, Turn
+from streams.turns import Closed, Halfway, Put, Ripe
 
 __all__ = ["Community", "CommunityState"]
 
@@ -78,32 +78,39 @@ class Community:
         if state is not None:
             self.model.restore(state.retention)
 
-    def hear(self, turn: Turn) -> None:
-        """Learn from a turn, which must not be earlier than the last."""
+    def foretell(self, turn: Put | Halfway | Closed) -> Forecast:
+        """Return what is to be said of an appeal at a turn, before `hear` is told of it.
+
+        Nothing is learned in between, so several turns may be foretold before the first is heard.
+        """
         if type(turn) is Put:
-            self._open(turn.ask)
+            self._asks[turn.ask.appeal.appeal_id] = turn.ask
+            return self.model.forecast_one(turn.ask.seen)
+        if type(turn) is Halfway:
+            seen = self._asks[turn.appeal_id].seen
+            return self.model.forecast_given(seen, turn.responses, turn.share)
+        assert type(turn) is Closed
+        return self.model.hindsight_one(self._asks[turn.appeal_id].seen)
+
+    def hear(self, turn: Put | Halfway | Closed, forecast: Forecast) -> None:
+        """Say what was foretold, and what it makes of the series."""
+        if type(turn) is Put:
+            ask, time_ms = turn.ask, turn.ask.appeal.time_ms
+            self._say_level(time_ms)
+            self._say_estimate(ask, "prior", time_ms, forecast, 0)
+            self.series.open(ask, forecast)
         elif type(turn) is Halfway:
-            self._judge_early(self._asks[turn.appeal_id], turn)
-        elif type(turn) is Ripe:
-            if turn.share > 0.0:  # cut off at once, it has shown nothing
-                self._learn(self._asks[turn.appeal_id], turn)
+            ask = self._asks[turn.appeal_id]
+            self._say_estimate(ask, "early", turn.time_ms, forecast, turn.responses)
         elif type(turn) is Closed:
-            self._close(self._asks.pop(turn.appeal_id), turn)
+            self._close(self._asks.pop(turn.appeal_id), turn, forecast)
 
-    def _open(self, ask: Ask) -> None:
-        appeal = ask.appeal
-        self._say_level(appeal.time_ms)
-        self._asks[appeal.appeal_id] = ask
-        forecast = self.model.forecast_one(ask.seen)
-        self._say_estimate(ask, "prior", appeal.time_ms, forecast, 0)
-        self.series.open(ask, forecast)
-
-    def _judge_early(self, ask: Ask, turn: Halfway) -> None:
-        forecast = self.model.forecast_given(ask.seen, turn.responses, turn.share)
-        self._say_estimate(ask, "early", turn.time_ms, forecast, turn.responses)
-
-    def _learn(self, ask: Ask, turn: Ripe) -> None:
-        x, seen, model = ask.features(turn.share), ask.seen_at(turn.share), self.model
+    def learn(self, turn: Ripe) -> None:
+        """Learn from an appeal, unless it was cut off at once and has shown nothing."""
+        if turn.share == 0.0:
+            return
+        ask, model = self._asks[turn.appeal_id], self.model
+        x, seen = ask.features(turn.share), ask.seen_at(turn.share)
         if self.before_learning is not None:
             self.before_learning(self, ask, x)
         responses, now_ms = turn.responses, turn.time_ms
@@ -120,8 +127,7 @@ class Community:
         latest_ask = self._asks.get(latest.appeal_id, ask)
         self.series.judge(latest_ask, latest, self.model.forecast_one(latest_ask.seen), now_ms)
 
-    def _close(self, ask: Ask, turn: Closed) -> None:
-        forecast = self.model.hindsight_one(ask.seen)
+    def _close(self, ask: Ask, turn: Closed, forecast: Forecast) -> None:
         self._say_estimate(ask, "final", turn.time_ms, forecast, turn.responses)
         self.tally.learn(
             *(ask.appeal, ask.kind_repeat, turn.responses, turn.exits, turn.value_micros, forecast)

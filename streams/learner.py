@@ -6,7 +6,8 @@ the collectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from streams.events import Checkpoint, Estimate, Level, Opened, Verdict
 from streams.ledger import Ledger
 from streams.register import Envelope, Partition, Register
 from streams.settings import Settings
-from streams.turns import Put, Turn
+from streams.turns import Put, Ripe, Turn
 
 __all__ = ["Envelope", "Fact", "Learner", "LearnerState"]
 
@@ -91,17 +92,34 @@ class Learner:
         self.hear(register.turns)
         register.turns.clear()
 
-    def hear(self, turns: Iterable[Turn]) -> None:
+    def hear(self, turns: list[Turn]) -> None:
         """Learn from turns, in event-time order."""
-        communities = self.communities
-        for turn in turns:
-            community = communities.get(turn.community)
-            if community is None:
-                assert type(turn) is Put, "an appeal has a turn before it was put"
-                community = Community(turn.community, self.settings, self.facts)
-                community.before_learning = self.before_learning
-                communities[turn.community] = community
-            community.hear(turn)
+        start = 0
+        for end, turn in enumerate(turns):
+            if type(turn) is Ripe:
+                self._tell(turns[start:end])
+                self.communities[turn.community].learn(turn)
+                start = end + 1
+        self._tell(turns[start:])
+
+    def _tell(self, turns: list[Any]) -> None:
+        """Tell of turns between which nothing is learned. All are foretold first: that is most of
+        the work, and the same code over and over, which then stays in the processor's cache.
+        """
+        heard = [self._community(turn) for turn in turns]
+        forecasts = [one.foretell(turn) for one, turn in zip(heard, turns, strict=True)]
+        for one, turn, forecast in zip(heard, turns, forecasts, strict=True):
+            one.hear(turn, forecast)
+
+    def _community(self, turn: Turn) -> Community:
+        """Return the community of a turn, new with its first appeal."""
+        community = self.communities.get(turn.community)
+        if community is None:
+            assert type(turn) is Put, "an appeal has a turn before it was put"
+            community = Community(turn.community, self.settings, self.facts)
+            community.before_learning = self.before_learning
+            self.communities[turn.community] = community
+        return community
 
     def watermark_ms(self) -> int:
         """Return the time before which everything has been learned."""
