@@ -44,11 +44,10 @@ __all__ = ["PooledRetention"]
 
 Floats = NDArray[np.float64]
 
-STATE_VERSION = 2
-# While learning, units are held to differ in level so many times as much as they do: units that
-# appeal often are better than others, and a level drawn to the mean would make that out to be
-# weaker wear-out. Not by any fixed amount: where an answer ends the asking, those who are asked on
-# are the less willing by as much as units are held to differ, and wear-out the weaker for it.
+STATE_VERSION = 3
+# While learning, units are held to differ in level so many times as much as they do: who appeals
+# often is better than others, and a level drawn to the mean would make that weaker wear-out. By no
+# fixed amount: where an answer ends the asking, those asked on are held the less willing by it.
 LEARNING_LEVEL_FACTOR, LEARNING_LEVEL_SD_MAX = 2.0, 1.0
 _OTHERS_ONLY: Floats = np.array([[0.0], [0.0], [1.0]])  # of the axes: design.AXES
 SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
