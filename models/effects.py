@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
 
-__all__ = ["BLANK", "Effects"]
+__all__ = ["BLANK", "COVARIANCE", "LOADING", "MEAN", "PRIOR_SDS", "Effects"]
 
 Floats = NDArray[np.float64]
 BLANK = 0  # the row of a unit never seen
 EFFECTS = 2  # level, wear-out
+# How a row is laid out: means, covariance, prior sds, and then the loading, effect by effect.
+MEAN, COVARIANCE, PRIOR_SDS, LOADING = 0, 2, 6, 8
 
 
 class Effects:
@@ -31,6 +33,8 @@ class Effects:
 
     Attributes
     ----------
+    all : shape (rows, 8 + 2 capacity), everything of a unit in one row, for compiled loops; the
+        following four are views of it.
     mean : shape (rows, 2). loading : (rows, 2, capacity). covariance : (rows, 2, 2).
     appeals : shape (rows,), appeals learned of each unit. last_days : when the latest of them was.
     evicted : how many units have made room.
@@ -45,19 +49,26 @@ class Effects:
         self._allocate(64, 16)
 
     def _allocate(self, rows: int, capacity: int) -> None:
-        self.mean: Floats = np.zeros((rows, EFFECTS))
-        self.loading: Floats = np.zeros((rows, EFFECTS, capacity))
-        self.covariance: Floats = np.zeros((rows, EFFECTS, EFFECTS))
-        self.prior_sds: Floats = np.zeros((rows, EFFECTS))
+        self._view(np.zeros((rows, LOADING + EFFECTS * capacity)))
         self.appeals = np.zeros(rows, dtype=np.int64)
         self.last_days = np.zeros(rows)
         self._blank(BLANK)
+
+    def _view(self, everything: Floats) -> None:
+        rows = len(everything)
+        self.all = everything
+        self.mean: Floats = everything[:, MEAN:COVARIANCE]
+        self.covariance: Floats = everything[:, COVARIANCE:PRIOR_SDS].reshape(rows, 2, 2)
+        self.prior_sds: Floats = everything[:, PRIOR_SDS:LOADING]
+        self.loading: Floats = everything[:, LOADING:].reshape(rows, EFFECTS, -1)
 
     def fit(self, capacity: int) -> None:
         """Make room for the loadings of so many coefficients."""
         more = capacity - self.loading.shape[2]
         if more > 0:
-            self.loading = np.pad(self.loading, ((0, 0), (0, 0), (0, more)))
+            loading = np.pad(self.loading, ((0, 0), (0, 0), (0, more)))
+            own = self.all[:, :LOADING]
+            self._view(np.concatenate((own, loading.reshape(len(own), -1)), axis=1))
 
     def find(self, key: str) -> int:
         """Return the row of a unit, BLANK if it is not known."""
@@ -104,10 +115,7 @@ class Effects:
         if rows <= len(self.mean):
             return
         more = min(len(self.mean), self.units_max + 1 - len(self.mean))
-        self.mean = np.pad(self.mean, ((0, more), (0, 0)))
-        self.loading = np.pad(self.loading, ((0, more), (0, 0), (0, 0)))
-        self.covariance = np.pad(self.covariance, ((0, more), (0, 0), (0, 0)))
-        self.prior_sds = np.pad(self.prior_sds, ((0, more), (0, 0)))
+        self._view(np.pad(self.all, ((0, more), (0, 0))))
         self.appeals = np.pad(self.appeals, (0, more))
         self.last_days = np.pad(self.last_days, (0, more))
 

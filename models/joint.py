@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import kernels
+from models.coefficients import Coefficients
 from models.design import Appeal
 from models.effects import Effects
 from models.kernels import ETA, U_LEVEL, U_WEAR
-from models.layout import WEEKDAYS, Layout
+from models.layout import Layout
 from models.level import Level
-from models.rows import linearised
+from models.rows import learn_row, linearised
 from models.strength import Strength
 
 __all__ = [
@@ -79,11 +80,12 @@ class Joint:
     )
 
     def __init__(self, capacity: int) -> None:
-        rows, spreads = np.empty((2, capacity)), np.empty((kernels.QUANTITIES, capacity))
-        self.row, self.spread = rows[ETA], spreads[ETA]
-        self.mean: Floats = np.empty(kernels.QUANTITIES)
-        self.covariance: Floats = np.empty((kernels.QUANTITIES, kernels.QUANTITIES))
-        self._filled = rows, spreads, self.mean, self.covariance
+        n = capacity
+        self._filled: Floats = np.empty(6 * n + 20)  # as rows.linearised has it
+        self.row: Floats = self._filled[:n]
+        self.spread: Floats = self._filled[2 * n : 3 * n]
+        self.mean: Floats = self._filled[6 * n : 6 * n + 4]
+        self.covariance: Floats = self._filled[6 * n + 4 :].reshape(4, 4)
         self.eta = self.eta_variance = self.slope = self.open_variance = 0.0
         self.prior_sds: Floats = np.ones(2)
         self.belief = Belief(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -102,26 +104,42 @@ class Joint:
 
         level_sd, strength : how units differ, for the belief to predict with.
         """
-        coefficients, jumps = layout.coefficients, level.jumps
-        slot, weight, open_variance = level.entry(appeal.time_days)
-        weekday = int(appeal.time_days) % WEEKDAYS
-        eta, eta_variance, self.slope, *belief = linearised(
+        coefficients = layout.coefficients
+        self.eta, eta_variance, self.slope, self.open_variance, *belief = linearised(
             layout.places,
-            (appeal.time_days, weekday, slot, weight, open_variance),
-            layout.found(appeal),
+            *layout.found(appeal),
             appeal.stocks,
+            appeal.time_days,
             appeal.log_exposure,
             coefficients.mean,
             coefficients.covariance,
             unit,
-            (effects.mean, effects.loading, effects.covariance, effects.prior_sds),
-            (jumps.began_days, jumps.shift, jumps.change),
-            (level_sd, strength.sd, strength.share),
+            effects.all,
+            level.at,
+            level.slot,
+            level.slot_days,
+            level.begun,
+            level.jumps.all,
+            level_sd,
+            strength.sd,
+            strength.share,
             self._filled,
         )
-        self.eta, self.eta_variance = eta, eta_variance + open_variance
-        self.open_variance, self.prior_sds = open_variance, effects.prior_sds[unit]
+        self.eta_variance, self.prior_sds = (
+            eta_variance + self.open_variance,
+            effects.prior_sds[unit],
+        )
         self.belief = Belief(*belief)
+
+    def learn(
+        self, seen: float, noise: float, coefficients: Coefficients, unit: int, effects: Effects
+    ) -> None:
+        """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
+        learn_row(
+            *(self._filled, seen - self.eta, self.eta_variance + noise, self.slope),
+            *(self.open_variance + noise, coefficients.mean, coefficients.covariance),
+            *(unit, effects.all),
+        )
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
         """Return the belief about log mean and one effect, the other having another prior sd.

@@ -22,12 +22,13 @@ from models.coefficients import Coefficients
 from models.effects import Effects
 from models.kernels import compiled
 
-__all__ = ["CANDIDATES", "Jumps"]
+__all__ = ["CANDIDATES", "JUMPS", "Jumps"]
 
 Floats = NDArray[np.float64]
 
 CANDIDATES = 4  # slots, hence two weeks, for a jump to show itself
 STEPS = 6  # accepted jumps kept apart; the oldest then joins the intercept
+JUMPS = CANDIDATES + STEPS
 JUMP_SD = 0.7  # natural log: half or twice as much
 JUMP_CHANCE = 0.03  # a slot: three jumps a year
 LOG_PRIOR_ODDS = log(JUMP_CHANCE / (1.0 - JUMP_CHANCE))
@@ -40,7 +41,8 @@ class Jumps:
     Attributes
     ----------
     at : the first of the entries of the candidates; those of the steps follow them.
-    began_days : shape (CANDIDATES + STEPS,), when each candidate and each step began, infinity
+    all : began_days, shift and change in one array, for compiled loops; these are views of it.
+    began_days : shape (JUMPS,), when each candidate and each step began, infinity
         where there is none; steps in the order accepted.
     chances : shape (CANDIDATES,), posterior probability that each is a jump.
     shift, change : shapes (CANDIDATES,) and (CANDIDATES, CANDIDATES). With c the covariance of
@@ -50,12 +52,14 @@ class Jumps:
 
     def __init__(self, coefficients: Coefficients, intercept: int) -> None:
         self.intercept = intercept
-        nothing = [0.0] * (CANDIDATES + STEPS)
+        nothing = [0.0] * JUMPS
         self.at = coefficients.add("jumps", nothing, nothing)
-        self.began_days: Floats = np.full(CANDIDATES + STEPS, np.inf)
+        self.all: Floats = np.zeros(JUMPS + CANDIDATES + CANDIDATES**2)
+        self.began_days: Floats = self.all[:JUMPS]
+        self.began_days[:] = np.inf
         self.chances: Floats = np.zeros(CANDIDATES)
-        self.shift: Floats = np.zeros(CANDIDATES)
-        self.change: Floats = np.zeros((CANDIDATES, CANDIDATES))
+        self.shift: Floats = self.all[JUMPS : JUMPS + CANDIDATES]
+        self.change: Floats = self.all[JUMPS + CANDIDATES :].reshape(CANDIDATES, CANDIDATES)
         self.weigh(coefficients)
 
     @property

@@ -254,10 +254,9 @@ def learn(
     noise: float,
     mean: Floats,
     covariance: Floats,
-    unit: int,
-    loadings: Floats,
-    all_effects: Floats,
-    owns: Floats,
+    loading: Floats,
+    effects: Floats,
+    own: Floats,
 ) -> None:
     """Learn from an observation of the log mean: the coefficients, then the unit given them.
 
@@ -269,11 +268,9 @@ def learn(
     row, spread : shape (n,), what it owes to the coefficients, and its covariance with them.
     innovation, total : how far off it was, and with what variance, its error included.
     slope : what it owes to u_wear. noise : variance of its error.
-    mean, covariance : of the coefficients. unit : which row of loadings, all_effects and owns, the
-        units' loadings, means and covariances, is to learn. All are brought up to date.
+    mean, covariance, loading, effects, own : as in `foresee`; brought up to date.
     """
     n = mean.shape[0]
-    loading, effects, own = loadings[unit], all_effects[unit], owns[unit]
     from_state = innovation
     for i in range(n):
         from_state += row[i] * mean[i]

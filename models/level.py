@@ -19,7 +19,7 @@ from models.effects import Effects
 from models.jumps import Jumps
 from models.kernels import compiled
 
-__all__ = ["Level"]
+__all__ = ["Level", "entry"]
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Level:
         self.at = coefficients.add("level", [0.0] * SLOTS, sds)
         self.jumps = Jumps(coefficients, intercept)
         self.slot = 0  # number of the latest slot; its entry is at `at + slot % SLOTS`
-        self.slot_days = [0.0] * SLOTS  # when each kept slot began
+        self.slot_days: Floats = np.zeros(SLOTS)  # when each kept slot began
         self.appeals = 0  # learned in the latest slot
         self.begun = False
         self.normal_sum = 0.0
@@ -59,17 +59,11 @@ class Level:
     @property
     def began_days(self) -> float:
         """When the latest slot began."""
-        return self.slot_days[self.slot % SLOTS]
+        return float(self.slot_days[self.slot % SLOTS])
 
     def entry(self, time_days: float) -> tuple[int, float, float]:
         """Return the index and weight of the slot's level then, and the variance left open."""
-        slot = self.slot
-        if time_days >= self.began_days or not self.begun:
-            keep = exp(-max(0.0, time_days - self.began_days - SLOT_DAYS) / DRIFT_DAYS)
-            return self.at + slot % SLOTS, keep, DRIFT_SD**2 * (1.0 - keep * keep)
-        while slot > max(0, self.slot - SLOTS + 1) and self.slot_days[slot % SLOTS] > time_days:
-            slot -= 1
-        return self.at + slot % SLOTS, 1.0, 0.0
+        return entry(time_days, self.at, self.slot, self.slot_days, self.begun)
 
     def advance(self, time_days: float, coefficients: Coefficients, effects: Effects) -> None:
         """Begin a new slot if it is time, before an appeal put then is learned."""
@@ -139,13 +133,30 @@ class Level:
     def state(self) -> dict[str, Any]:
         names = ("slot", "appeals", "begun", "normal_sum", "normal_weight")
         kept: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return kept | {"slot_days": list(self.slot_days), "jumps": self.jumps.state()}
+        return kept | {"slot_days": self.slot_days.tolist(), "jumps": self.jumps.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         for name in ("slot", "appeals", "begun", "normal_sum", "normal_weight"):
             setattr(self, name, state[name])
-        self.slot_days = list(state["slot_days"])
+        self.slot_days[:] = state["slot_days"]
         self.jumps.restore(state["jumps"])
+
+
+@compiled
+def entry(
+    time_days: float, at: int, latest: int, slot_days: Floats, begun: bool
+) -> tuple[int, float, float]:
+    """Return the index and weight of the slot's level at a time, and the variance left open.
+
+    at : of the first slot's entry. latest : number of the latest slot. slot_days : when each began.
+    """
+    slot, began_days = latest, slot_days[latest % SLOTS]
+    if time_days >= began_days or not begun:
+        keep = exp(-max(0.0, time_days - began_days - SLOT_DAYS) / DRIFT_DAYS)
+        return at + slot % SLOTS, keep, DRIFT_SD**2 * (1.0 - keep * keep)
+    while slot > max(0, latest - SLOTS + 1) and slot_days[slot % SLOTS] > time_days:
+        slot -= 1
+    return at + slot % SLOTS, 1.0, 0.0
 
 
 @compiled

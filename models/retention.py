@@ -217,7 +217,7 @@ class PooledRetention(base.Regressor):
         """
         effects, mean = self._effects, self._coefficients.mean
         unit = effects.find(appeal.unit)
-        _, _, share, _ = share_of(mean, unit, effects.mean, effects.loading)
+        _, _, share, _ = share_of(mean, effects.all[unit], unit != BLANK)
         _, group, places, values = self.layout.found(appeal)
         factor, _ = moderation(mean, group, places, values)
         return share * factor, sqrt(effects.covariance[unit, 1, 1])
@@ -228,8 +228,8 @@ class PooledRetention(base.Regressor):
         """
         layout, effects = self.layout, self._effects
         return wear_now(
-            *(layout.places, layout.found(appeal), appeal.stocks, self._coefficients.mean),
-            *(effects.find(appeal.unit), effects.mean, effects.loading),
+            *(layout.places, *layout.found(appeal), appeal.stocks, self._coefficients.mean),
+            *(effects.find(appeal.unit), effects.all),
         )
 
     def log_half_life_sds(self) -> Floats:
@@ -367,21 +367,7 @@ class PooledRetention(base.Regressor):
 
     def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
-        coefficients, effects = self._coefficients, self._effects
-        kernels.learn(
-            joint.row,
-            joint.spread,
-            seen - joint.eta,
-            joint.eta_variance + noise,
-            joint.slope,
-            joint.open_variance + noise,
-            coefficients.mean,
-            coefficients.covariance,
-            unit,
-            effects.loading,
-            effects.mean,
-            effects.covariance,
-        )
+        joint.learn(seen, noise, self._coefficients, unit, self._effects)
         self.layout.keep_half_lives_on_grid()
         self._level.settle(self._coefficients)
 

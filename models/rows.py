@@ -12,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.design import felt
-from models.kernels import ETA, RETENTION, believe, compiled, foresee
-from models.layout import STEPS
+from models.effects import BLANK, COVARIANCE, LOADING, MEAN, PRIOR_SDS
+from models.jumps import CANDIDATES
+from models.jumps import JUMPS as JUMPS_MAX
+from models.kernels import ETA, RETENTION, believe, compiled, foresee, learn
+from models.layout import STEPS, WEEKDAYS
+from models.level import entry
 
 __all__ = [
     "SHARE_MAX",
     "SHARE_MIN",
+    "learn_row",
     "linearised",
     "moderation",
     "share_of",
@@ -84,20 +89,21 @@ def bend(value: float) -> tuple[float, float]:
 
 
 @compiled
-def share_of(
-    mean: Floats, unit: int, effects: Floats, loading: Floats
-) -> tuple[float, float, float, float]:
+def share_of(mean: Floats, own: Floats, known: bool) -> tuple[float, float, float, float]:
     """Return a unit's level and wear-out u, and the share of the common wear-out that it has: 1 + u
     within its limits; and what one more u adds to it.
+
+    own : its row of effects.Effects.all. known : whether it owes anything to the coefficients.
 
     It bends rather than breaks off, and its derivative with it: were an effect still to be learned
     where it changes nothing, it would run away, and take with it all that it is correlated with.
     """
-    u_level, u_wear = effects[unit, 0], effects[unit, 1]
-    if unit != 0:
-        for i in range(mean.shape[0]):
-            u_level += loading[unit, 0, i] * mean[i]
-            u_wear += loading[unit, 1, i] * mean[i]
+    u_level, u_wear = own[MEAN], own[MEAN + 1]
+    if known:
+        n = mean.shape[0]
+        for i in range(n):
+            u_level += own[LOADING + i] * mean[i]
+            u_wear += own[LOADING + n + i] * mean[i]
     above, rising = bend(1.0 + u_wear - SHARE_MIN)
     below, turning = bend(SHARE_MAX - SHARE_MIN - above)
     return u_level, u_wear, SHARE_MAX - below, rising * turning
@@ -173,18 +179,19 @@ def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Fl
 @compiled
 def wear_now(
     places: Places,
-    found: tuple[int, int, Places, Floats],
+    kind: int,
+    group: int,
+    attributes: Places,
+    values: Floats,
     stocks: Floats,
     mean: Floats,
     unit: int,
-    effects: Floats,
-    loading: Floats,
+    units: Floats,
 ) -> Floats:
     """Return, by axis, the stocks felt, what a unit wears out per unit of them, and the half-lives
     in days; shape (3, 3). Arguments as for `linearised`.
     """
-    kind, group, attributes, values = found
-    _, _, share, _ = share_of(mean, unit, effects, loading)
+    _, _, share, _ = share_of(mean, units[unit], unit != BLANK)
     strength, _ = moderation(mean, group, attributes, values)
     now = np.empty((3, 3))
     for axis in range(3):
@@ -240,63 +247,105 @@ def fill_wear(
 @compiled
 def linearised(
     places: Places,
-    time: tuple[float, int, int, float, float],
-    found: tuple[int, int, Places, Floats],
+    kind: int,
+    group: int,
+    attributes: Places,
+    values: Floats,
     stocks: Floats,
+    time_days: float,
     base: float,
     mean: Floats,
     covariance: Floats,
     unit: int,
-    units: tuple[Floats, Floats, Floats, Floats],
-    jumps: tuple[Floats, Floats, Floats],
-    spreads: tuple[float, float, float],
-    filled: tuple[Floats, Floats, Floats, Floats],
-) -> tuple[float, float, float, float, float, float, float, float, float]:
+    units: Floats,
+    level: int,
+    slot: int,
+    slot_days: Floats,
+    begun: bool,
+    jumps: Floats,
+    level_sd: float,
+    wear_sd: float,
+    immune_share: float,
+    filled: Floats,
+) -> tuple[float, float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see joint.linearise and kernels.foresee.
 
     Parameters
     ----------
-    places : see layout.Layout. time : in days; weekday; where the level's slot is and its weight
-        then, and the variance that the level leaves open.
-    found : where the coefficients of kind, group and attributes begin, -1 if they have none; the
-        attributes' values.
-    stocks : see design.Appeal. base : log exposure.
-    unit : row of `units`; 0 is that of a unit never seen. units : effects.Effects' mean, loading,
-        covariance and prior_sds.
-    jumps : when each began, infinity if there is none; jumps.Jumps' shift and change.
-    spreads : how units differ: sd of levels, sd of strengths, share of the immune.
-    filled : rows, spread, and means and covariances of the four quantities, of shapes (2, n),
-        (4, n), (4,) and (4, 4); filled.
+    places : see layout.Layout. kind, group, attributes, values : see Layout.found.
+    stocks, time_days : see design.Appeal. base : log exposure.
+    unit : row of `units`, which is effects.Effects.all; 0 is that of a unit never seen.
+    level, slot, slot_days, begun : see level.entry. jumps : see jumps.Jumps.all.
+    level_sd, wear_sd, immune_share : how units differ, for the belief to predict with.
+    filled : shape (6 n + 20,); rows, spread, and means and covariances of the four quantities, of
+        shapes (2, n), (4, n), (4,) and (4, 4); filled.
 
     Returns
     -------
-    Mean and variance of the log mean, every candidate for a jump being one, and what one more
-    u_wear adds to log retention; then the numbers of joint.Belief.
+    Mean and variance of the log mean, every candidate for a jump being one, what one more u_wear
+    adds to log retention, and the variance that the level leaves open; then the numbers of
+    joint.Belief.
     """
-    time_days, weekday, slot, slot_weight, open_variance = time
-    kind, group, attributes, values = found
-    effects, loading, own, prior_sds = units
-    began_days, shift, change = jumps
-    rows, spread, joint_mean, joint = filled
+    n, own, known = mean.shape[0], units[unit], unit != BLANK
+    rows, spread = filled[: 2 * n].reshape((2, n)), filled[2 * n : 6 * n].reshape((4, n))
+    joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 :].reshape((4, 4))
+    index, weight, open_variance = entry(time_days, level, slot, slot_days, begun)
     rows[:] = 0.0
     fill_first(
-        *(rows[ETA], places, weekday, slot, slot_weight, time_days, began_days),
+        *(
+            rows[ETA],
+            places,
+            int(time_days) % WEEKDAYS,
+            index,
+            weight,
+            time_days,
+            jumps[:JUMPS_MAX],
+        ),
         *(kind, group, attributes, values),
     )
-    u_level, u_wear, share, turn = share_of(mean, unit, effects, loading)
+    u_level, u_wear, share, turn = share_of(mean, own, known)
     kind_half_life = places[HALF_LIFE] + 1
     kind_half_life_sd = sqrt(max(covariance[kind_half_life, kind_half_life], 0.0))
     whole = fill_wear(
         *(rows[RETENTION], mean, places, stocks, kind_half_life_sd),
         *(share, kind, group, attributes, values),
     )
-    slope, u = turn * whole, (u_level, u_wear)
+    slope = turn * whole
+    candidates = jumps[JUMPS_MAX + CANDIDATES :].reshape((CANDIDATES, CANDIDATES))
     eta, variance = foresee(
-        *(rows, base, share * whole, slope, mean, covariance, loading[unit], u, own[unit]),
-        *(unit != 0, places[JUMPS], shift, change, spread, joint_mean, joint),
+        *(rows, base, share * whole, slope, mean, covariance),
+        *(own[LOADING:].reshape((2, n)), (u_level, u_wear)),
+        *(own[COVARIANCE:PRIOR_SDS].reshape((2, 2)), known, places[JUMPS]),
+        *(jumps[JUMPS_MAX : JUMPS_MAX + CANDIDATES], candidates, spread, joint_mean, joint),
     )
-    belief = believe(*(joint_mean, joint, prior_sds[unit, 0], prior_sds[unit, 1]), *spreads, slope)
-    return eta, variance, slope, *within_reason(open_variance, *belief)
+    belief = believe(
+        *(joint_mean, joint, own[PRIOR_SDS], own[PRIOR_SDS + 1]),
+        *(level_sd, wear_sd, immune_share, slope),
+    )
+    return eta, variance, slope, open_variance, *within_reason(open_variance, *belief)
+
+
+@compiled
+def learn_row(
+    filled: Floats,
+    innovation: float,
+    total: float,
+    slope: float,
+    noise: float,
+    mean: Floats,
+    covariance: Floats,
+    unit: int,
+    units: Floats,
+) -> None:
+    """Learn from an observation of the log mean of the appeal that `filled` is of; see `linearised`
+    for the arrays and kernels.learn for the rest.
+    """
+    n, own = mean.shape[0], units[unit]
+    learn(
+        *(filled[:n], filled[2 * n : 3 * n], innovation, total, slope, noise, mean, covariance),
+        *(own[LOADING:].reshape((2, n)), own[MEAN:COVARIANCE]),
+        own[COVARIANCE:PRIOR_SDS].reshape((2, 2)),
+    )
 
 
 @compiled
