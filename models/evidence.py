@@ -43,7 +43,7 @@ from models.alternatives import (
     log_mixtures,
     mean_retention,
 )
-from models.weigh import EXPECTED_MIN, add, differ, learn_count, refuse_unfit
+from models.weigh import EXPECTED_MIN, differ, learn_count, refuse_unfit
 
 __all__ = ["EXPECTED_MIN", "HALF_LIFE_NODES", "KindEvidence", "SeriesEvidence", "survivors_factor"]
 
@@ -227,23 +227,27 @@ class KindEvidence:
 
     An error in the level common to all series is not independent between them: give
     `SeriesEvidence` its `expectation_sd`.
-
-    Attributes
-    ----------
-    log_e_worn, log_e_rising : natural log of the evidence.
     """
 
-    __slots__ = ("_ratios", "log_e_rising", "log_e_worn")
+    __slots__ = ("_ratios",)
 
     def __init__(self) -> None:
         self._ratios = np.zeros(ROWS)
-        self.log_e_worn = self.log_e_rising = 0.0
+
+    @property
+    def log_e_worn(self) -> float:
+        """Natural log of the evidence that repeats get less than a first appeal would."""
+        return log_mixtures(self._ratios)[0]
+
+    @property
+    def log_e_rising(self) -> float:
+        """Natural log of the evidence that repeats get more."""
+        return log_mixtures(self._ratios)[1]
 
     def learn_one(self, increments: Floats | None) -> None:
         """Learn what an appeal added to its series: `SeriesEvidence.increments`."""
-        if increments is None:
-            return
-        self.log_e_worn, self.log_e_rising = add(self._ratios, increments)
+        if increments is not None:
+            self._ratios += increments
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
@@ -252,7 +256,6 @@ class KindEvidence:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a `state`."""
         self._ratios = np.frombuffer(state["ratios"], dtype="<f8").copy()
-        self.log_e_worn, self.log_e_rising = log_mixtures(self._ratios)
 
 
 def survivors_factor(expected_so_far: float, frailty_variance: float) -> float:

@@ -144,10 +144,17 @@ class PooledRetention(base.Regressor):
         appeal = self.read(x)
         return outlook(self._foresee(appeal, self._effects.find(appeal.unit)).belief, self.size)
 
+    def forecast_and_score_one(
+        self, x: Mapping[Any, Any] | Appeal, y: float
+    ) -> tuple[Forecast, float]:
+        """Return the forecast of an appeal, and the log of the probability it gave to what came."""
+        belief, size = self._expect(x)
+        score = kernels.log_score(float(y), belief.eta, belief.eta_variance, size)
+        return outlook(belief, size), score
+
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
-        belief, size = self._expect(x)
-        return kernels.log_score(float(y), belief.eta, belief.eta_variance, size)
+        return self.forecast_and_score_one(x, y)[1]
 
     # What the learner asks for besides.
 
@@ -192,7 +199,7 @@ class PooledRetention(base.Regressor):
             which is larger.
         """
         appeal = self.read(x)
-        alone = appeal._replace(stocks=appeal.stocks * _OTHERS_ONLY)
+        alone = Appeal(*appeal[:5], appeal.stocks * _OTHERS_ONLY, *appeal[6:])
         belief = self._linearise(self._spare, alone, BLANK).belief
         unknown = max(0.0, belief.eta_variance - self.level_sd**2)
         _, passing = self._level.moments(appeal.time_days, self._coefficients)

@@ -16,7 +16,7 @@ from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS
 from streams.events import Appeal
 
-__all__ = ["DOUBLE", "Ask"]
+__all__ = ["DOUBLE", "KIND", "Ask"]
 
 DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
@@ -26,7 +26,7 @@ KIND = AXES.index("kind")
 class Ask(msgspec.Struct, dict=True):
     """An appeal while it draws responses. `stocks`: own, kind, crowd, as little-endian doubles.
 
-    What follows from the fields is worked out once and not written down with them.
+    What the model sees of it follows from the fields, is worked out once, and not written down.
     """
 
     appeal: Appeal
@@ -41,7 +41,7 @@ class Ask(msgspec.Struct, dict=True):
     early: bool = False
     learned: bool = False
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The name of its series."""
         return f"{self.appeal.appealer}\x1f{self.appeal.kind}"
@@ -64,7 +64,7 @@ class Ask(msgspec.Struct, dict=True):
             values,
         )
 
-    @cached_property
+    @property
     def kind_stocks(self) -> NDArray[np.float64]:
         """The stocks of the kind's axis at the half-lives that evidence is weighed by."""
         stocks: NDArray[np.float64] = self.seen.stocks[KIND, HALF_LIFE_NODES]
@@ -73,7 +73,7 @@ class Ask(msgspec.Struct, dict=True):
     def seen_at(self, completion: float) -> Seen:
         """Return what it sees when a share `completion` has had time to come."""
         seen = self.seen
-        return seen._replace(log_exposure=seen.log_exposure + log(completion))
+        return Seen(*seen[:4], seen.log_exposure + log(completion), *seen[5:])
 
     def grid(self) -> NDArray[np.float64]:
         """Return the stocks by axis and half-life, shape (3, half-lives)."""

@@ -114,8 +114,7 @@ class Community:
         if self.before_learning is not None:
             self.before_learning(self, ask, x)
         responses, now_ms = turn.responses, turn.time_ms
-        forecast = model.forecast_one(seen)
-        log_score = model.log_score_one(seen, responses)
+        forecast, log_score = model.forecast_and_score_one(seen, responses)
         latest = self.series.learn(ask, seen, responses, forecast)
         if latest is not None:
             self._judge(latest, ask, now_ms)

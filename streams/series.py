@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from models.design import Appeal as Seen
-from models.evidence import EXPECTED_MIN, KindEvidence, SeriesEvidence
+from models.evidence import EXPECTED_MIN, HALF_LIFE_NODES, KindEvidence, SeriesEvidence
 from models.forecast import Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
 from models.verdict import Ruling, Standing, Thresholds, decide, put_in_words
-from streams.ask import Ask
+from streams.ask import KIND, Ask
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
@@ -105,7 +105,7 @@ class SeriesBook:
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        stock = float(ask.kind_stocks[1])
+        stock = float(ask.seen.stocks[KIND, HALF_LIFE_NODES[1]])
         self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
         series.ask(appeal, ask.kind_repeat, forecast)
         self._surroundings.ask(appeal)
