@@ -188,9 +188,11 @@ def _at_once(text: bytes) -> tuple[list[Event], list[int]] | None:
     if times_ms is None or times_ms.min() < TIME_MS_MIN or times_ms.max() >= TIME_MS_MAX:
         return None
     times: list[int] = times_ms.tolist()
-    for index, kind in enumerate(map(type, found)):
-        if kind is not Arrived:
-            found[index] = event_at(found[index], times[index])
+    kinds = list(map(type, found))
+    if kinds.count(Arrived) < len(kinds):
+        for index, kind in enumerate(kinds):
+            if kind is not Arrived:
+                found[index] = event_at(found[index], times[index])
     return found, times
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -49,6 +50,14 @@ class Block(msgspec.Struct, frozen=True):
             if not isinstance(self.events[index], Rejected):
                 return self.times_ms()[index]
         return NEVER_MS
+
+    def held(self, index: int, time_ms: int) -> Held:
+        """Return a response as it is beyond the codec, with its place."""
+        event: Any = self.events[index]
+        response = event.at(time_ms) if type(event) is Arrived else event
+        if self.sources or self.rows:
+            return Held(*self.place(index), response)
+        return Held(self.source, self.lines[index], response)
 
     def place(self, index: int) -> tuple[str, int]:
         """Return the source and line of an event, as a reject names it."""
