@@ -103,9 +103,12 @@ class CollectorState(msgspec.Struct):
 
     def watermark_ms(self, lateness_ms: int) -> int:
         """Return the time before which every event has come."""
-        live = [source for source in self.sources.values() if not source.finished]
-        if live:
-            return min(source.newest_ms for source in live) - lateness_ms
+        least_ms = -NEVER_MS
+        for source in self.sources.values():
+            if not source.finished and source.newest_ms < least_ms:
+                least_ms = source.newest_ms
+        if least_ms < -NEVER_MS:
+            return least_ms - lateness_ms
         newest_ms = max((one.newest_ms for one in self.sources.values()), default=NEVER_MS)
         return max(newest_ms + 1, self.ended_ms)
 

@@ -121,8 +121,9 @@ class Ledger:
     def _pass(self, ask: Ask, message: Checkpoint, turns: list[Turn]) -> None:
         """Count what has come. Of ten checkpoints only some two have more to say than that."""
         ask.responses += sum(message.counts)
-        if not ask.learned:
-            share = self._share(ask, len(ask.bins))
+        if not ask.learned and ask.bins:
+            appeal = ask.appeal
+            share = self.completion.share(appeal.kind, appeal.time_ms, len(ask.bins))
             if share >= (LEARNING_SHARE if ask.early else EARLY_SHARE):
                 self._take_turns(ask, message, share, False, turns)
 
