@@ -91,6 +91,7 @@ class Completion:
         learns_hours: bool = True,
     ) -> None:
         self.grid = grid
+        self._bins = grid.bins
         self.forgetting = forgetting
         self.appeal_responses_max = appeal_responses_max
         self.kinds_max = kinds_max
@@ -158,8 +159,8 @@ class Completion:
 
     def share(self, kind: str, time_ms: int, bins: int) -> float:
         """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
-        if not 1 <= bins <= self.grid.bins:
-            raise ValueError(f"bins: expected 1 to {self.grid.bins}, got {bins}")
+        if not 1 <= bins <= self._bins:
+            raise ValueError(f"bins: expected 1 to {self._bins}, got {bins}")
         ladder, hour = self._kinds.get(kind, self._others), hour_of_week(time_ms)
         by_bin = ladder.by_hour.get(hour)
         if by_bin is None:  # an appeal asks at every checkpoint

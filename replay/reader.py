@@ -188,9 +188,11 @@ def _at_once(text: bytes) -> tuple[list[Event], list[int]] | None:
     if times_ms is None or times_ms.min() < TIME_MS_MIN or times_ms.max() >= TIME_MS_MAX:
         return None
     times: list[int] = times_ms.tolist()
-    for index, kind in enumerate(map(type, found)):
-        if kind is not Arrived:
-            found[index] = event_at(found[index], times[index])
+    kinds = list(map(type, found))
+    if kinds.count(Arrived) < len(kinds):
+        for index, kind in enumerate(kinds):
+            if kind is not Arrived:
+                found[index] = event_at(found[index], times[index])
     return found, times
 
 
@@ -198,11 +200,16 @@ def _is_line_by_line(text: bytes, lines: int) -> bool:
     """Return whether so many lines go from { to }, and none is too long."""
     data = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(data == _LINE_END)
-    if len(ends) != lines or np.diff(ends, prepend=-1).max() - 1 > EVENT_BYTES_MAX:
+    if len(ends) != lines or data[0] != _OPEN or not (data[ends[:-1] + 1] == _OPEN).all():
         return False
-    last = ends - 1 - (data[ends - 1] == _RETURN)
-    opens = data[0] == _OPEN and (data[ends[:-1] + 1] == _OPEN).all()
-    return bool(opens and (data[last] == _CLOSE).all())
+    # Where the others are as short as can be, is there enough for one too long?
+    if len(text) - 3 * lines > EVENT_BYTES_MAX - 2:
+        if np.diff(ends, prepend=-1).max() - 1 > EVENT_BYTES_MAX:
+            return False
+    last = data[ends - 1]
+    if (last == _CLOSE).all():
+        return True
+    return bool((data[ends - 1 - (last == _RETURN)] == _CLOSE).all())
 
 
 def _one_by_one(source: str, first_line: int, text: bytes) -> Block:

@@ -125,8 +125,8 @@ class Collector:
                 newest_ms = time_ms
                 if time_ms >= alarm_ms:
                     source.newest_ms = newest_ms
-                    self._advance(min(newest_ms, others_ms) - lateness_ms)
-                    alarm_ms = self._due_ms() + lateness_ms
+                    due_ms = self._advance(min(newest_ms, others_ms) - lateness_ms)
+                    alarm_ms = due_ms + lateness_ms
             elif time_ms + lateness_ms < newest_ms and time_ms + lateness_ms < others_ms:
                 self._reject(block, index, "late", "time")
                 continue
@@ -135,7 +135,7 @@ class Collector:
                 appeal = opened_get(str(event.appeal_id))
             if appeal is None or event.response_id is not None or event.exit:
                 source.newest_ms = newest_ms
-                self._apply_apart(block.place(index), event, time_ms, appeal)
+                self._apply_apart(block.held(index, time_ms), appeal)
                 alarm_ms = self._due_ms() + lateness_ms
                 continue
             age_ms = time_ms - appeal.time_ms  # above 0, for what is older than W is late
@@ -144,33 +144,31 @@ class Collector:
             elif age_ms < horizon_ms:
                 slot = fine_slots + (age_ms - coarse_from_ms) // coarse_ms
             else:
-                self._apply_apart(block.place(index), event, time_ms, appeal)
+                self._apply_apart(block.held(index, time_ms), appeal)
                 continue
             responses += 1
             number, slots, index_of_bin = event.count, appeal.slots, bin_of_slot[slot]
-            slots[slot] = slots.get(slot, 0) + number
+            slots[slot] = slots[slot] + number if slot in slots else number
             appeal.bins[index_of_bin] += number
             responder = event.responder
             if responder is not None:
                 hashed = crc32(responder.encode())
                 if hashed < appeal.responder_below:
-                    appeal.responders.append(hashed)
-                    if len(appeal.responders) > sampled_max:
+                    responders = appeal.responders
+                    responders.append(hashed)
+                    if len(responders) > sampled_max:
                         appeal.forget_responders(sampled_max // 2)
             if event.value is not None:
                 appeal.add_value(index_of_bin, round(event.value * MICROS))
         source.newest_ms = newest_ms
         self._count("responses", responses)
 
-    def _apply_apart(
-        self, place: tuple[str, int], event: Response | Arrived, time_ms: int, to: OpenAppeal | None
-    ) -> None:
+    def _apply_apart(self, held: Held, appeal: OpenAppeal | None) -> None:
         """Hold a response that has no open appeal, or count one that is out of the ordinary."""
-        held = Held(*place, event if isinstance(event, Response) else event.at(time_ms))
-        if to is None:
+        if appeal is None:
             self._hold(held)
         else:
-            self._count_apart(to, held)
+            self._count_apart(appeal, held)
 
     def _apply_other(self, source: Source, block: Block, index: int) -> None:
         event = block.made_up(index)
@@ -228,7 +226,7 @@ class Collector:
                 self._begin(appeal)
 
     def _begin(self, appeal: Appeal) -> None:
-        appeal_id = appeal.appeal_id
+        appeal_id, sampled = appeal.appeal_id, self.settings.responders_sampled
         self.state.closed.pop(appeal_id, None)
         opened = OpenAppeal(appeal_id, appeal.community, appeal.time_ms, [0] * self.grid.bins)
         self.state.opened[appeal_id] = opened
@@ -237,7 +235,9 @@ class Collector:
         self._plan_step(opened)
         for batch in self.state.held.pop(appeal_id, {}).values():
             self.state.held_count -= len(batch)
-            for held in batch:
+            rest = opened.count_early(batch, self.grid, self._bin_of_slot, sampled)
+            self._count("responses", len(batch) - len(rest))
+            for held in rest:
                 self._count_apart(opened, held)
 
     def _plan_step(self, appeal: OpenAppeal) -> None:
@@ -336,17 +336,21 @@ class Collector:
     def _due_ms(self) -> int:
         return self._agenda[0][0] if self._agenda else -NEVER_MS
 
-    def _advance(self, watermark_ms: int) -> None:
+    def _advance(self, watermark_ms: int) -> int:
+        """Do what is due when the watermark has got so far; return when something is again."""
         agenda, opened, ages_ms = self._agenda, self.state.opened, self._step_ages_ms
         sampled, bins = self.settings.responders_sampled, self.grid.checkpoints
-        while agenda and agenda[0][0] <= watermark_ms:
+        while agenda:
             due_ms, what, appeal_id = agenda[0]
+            if due_ms > watermark_ms:
+                return due_ms
             if what == _CHECK and (step := (appeal := opened[appeal_id]).step + 1) < len(ages_ms):
                 heapreplace(agenda, (appeal.time_ms + ages_ms[step], what, appeal_id))
                 self.messages.append(appeal.checkpoint(due_ms, bins[step - 1], sampled))
             else:
                 heappop(agenda)
                 _DOES[what](self, appeal_id, due_ms)
+        return -NEVER_MS
 
     def _restore_agenda(self) -> None:
         """The agenda follows from the state, so it is not in the snapshot."""

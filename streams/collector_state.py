@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,14 @@ class Block(msgspec.Struct, frozen=True):
                 return self.times_ms()[index]
         return NEVER_MS
 
+    def held(self, index: int, time_ms: int) -> Held:
+        """Return a response as it is beyond the codec, with its place."""
+        event: Any = self.events[index]
+        response = event.at(time_ms) if type(event) is Arrived else event
+        if self.sources or self.rows:
+            return Held(*self.place(index), response)
+        return Held(self.source, self.lines[index], response)
+
     def place(self, index: int) -> tuple[str, int]:
         """Return the source and line of an event, as a reject names it."""
         source = self.sources[index] if self.sources else self.source
@@ -94,9 +103,12 @@ class CollectorState(msgspec.Struct):
 
     def watermark_ms(self, lateness_ms: int) -> int:
         """Return the time before which every event has come."""
-        live = [source for source in self.sources.values() if not source.finished]
-        if live:
-            return min(source.newest_ms for source in live) - lateness_ms
+        least_ms = -NEVER_MS
+        for source in self.sources.values():
+            if not source.finished and source.newest_ms < least_ms:
+                least_ms = source.newest_ms
+        if least_ms < -NEVER_MS:
+            return least_ms - lateness_ms
         newest_ms = max((one.newest_ms for one in self.sources.values()), default=NEVER_MS)
         return max(newest_ms + 1, self.ended_ms)
 

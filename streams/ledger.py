@@ -84,10 +84,18 @@ class Ledger:
         """Take note of a message, which must not be earlier than the last, and add the turns."""
         if type(message) is Checkpoint:
             ask = self.asks.get(message.appeal_id)
-            if ask is not None:
+            if ask is None:
+                return
+            ask.bins += message.counts
+            if message.final or ask.bins_cut is not None or self._is_young():
                 self._check(ask, message, turns)
+            else:
+                self._pass(ask, message, turns)
         elif type(message) is Opened:
             self._open(message.appeal, turns)
+
+    def _is_young(self) -> bool:
+        return self.completion.learned < YOUNG_CHECKPOINTS
 
     def _open(self, appeal: Appeal, turns: list[Turn]) -> None:
         ask = self._ask(appeal, self.exposure.feel(appeal))
@@ -110,26 +118,36 @@ class Ledger:
             age_ms = appeal.time_ms - previous.appeal.time_ms
             previous.bins_cut = sum(edge <= age_ms for edge in self.grid.edges_ms)
 
+    def _pass(self, ask: Ask, message: Checkpoint, turns: list[Turn]) -> None:
+        """Count what has come. Of ten checkpoints only some two have more to say than that."""
+        ask.responses += sum(message.counts)
+        if not ask.learned and ask.bins:
+            appeal = ask.appeal
+            share = self.completion.share(appeal.kind, appeal.time_ms, len(ask.bins))
+            if share >= (LEARNING_SHARE if ask.early else EARLY_SHARE):
+                self._take_turns(ask, message, share, False, turns)
+
     def _check(self, ask: Ask, message: Checkpoint, turns: list[Turn]) -> None:
-        ask.bins += message.counts
         cut, bins = ask.bins_cut, len(ask.bins)
         ended = message.final or (cut is not None and bins >= cut)
         if cut is not None and cut < bins:
             bins = cut
         ask.responses = sum(ask.bins[:bins])
-        if message.final or self.completion.learned < YOUNG_CHECKPOINTS:
+        if message.final or self._is_young():
             self._learn_completion(ask, bins)
         if not ask.learned:
-            self._take_turns(ask, message, bins, ended, turns)
+            self._take_turns(ask, message, self._share(ask, bins), ended, turns)
         if message.final:
             self._close(ask, message, turns)
 
-    def _take_turns(
-        self, ask: Ask, message: Checkpoint, bins: int, ended: bool, turns: list[Turn]
-    ) -> None:
+    def _share(self, ask: Ask, bins: int) -> float:
         appeal = ask.appeal
-        share = self.completion.share(appeal.kind, appeal.time_ms, bins) if bins else 0.0
-        said = (self.name, appeal.appeal_id, message.time_ms, ask.responses, share)
+        return self.completion.share(appeal.kind, appeal.time_ms, bins) if bins else 0.0
+
+    def _take_turns(
+        self, ask: Ask, message: Checkpoint, share: float, ended: bool, turns: list[Turn]
+    ) -> None:
+        said = (self.name, ask.appeal.appeal_id, message.time_ms, ask.responses, share)
         if not ask.early and share >= EARLY_SHARE and not message.final:
             ask.early = True
             turns.append(Halfway(*said))

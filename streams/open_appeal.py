@@ -6,12 +6,14 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from operator import eq
 from zlib import crc32
 
 import msgspec
 
+from models.ages import AgeGrid
 from streams.events import Checkpoint, Response
 
 __all__ = ["MICROS", "Held", "OpenAppeal"]
@@ -70,6 +72,25 @@ class OpenAppeal(msgspec.Struct):
         if response.value is not None:
             self.add_value(index, sign * round(response.value * MICROS))
 
+    def count_early(
+        self, batch: list[Held], grid: AgeGrid, bin_of_slot: Sequence[int], sampled: int
+    ) -> list[Held]:
+        """Count responses that were held until the appeal opened, and return those that are out of
+        the ordinary, which are the collector's to judge.
+        """
+        since_ms, fine_ms, fine_until_ms = self.time_ms, grid.fine_ms, grid.coarse_from_ms
+        rest = []
+        for held in batch:
+            response = held.response
+            age_ms = response.time_ms - since_ms
+            if response.response_id is None and not response.exit and 0 <= age_ms < fine_until_ms:
+                slot = age_ms // fine_ms
+                self.add(response, slot, bin_of_slot[slot], +1)
+                self.sample(response, sampled)
+            else:
+                rest.append(held)
+        return rest
+
     def add_value(self, index: int, micros: int) -> None:
         """Add to the value that came in bin `index`."""
         self.value_micros[index] = self.value_micros.get(index, 0) + micros
@@ -126,9 +147,10 @@ class OpenAppeal(msgspec.Struct):
     def forget_responders(self, sampled: int) -> None:
         """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
         ordered = sorted(self.responders)
-        if any(map(eq, ordered, islice(ordered, 1, None))):  # else a set is not worth its making
-            ordered = sorted(set(ordered))
-        self.responders = ordered[:sampled]
+        least = ordered[:sampled]
+        if any(map(eq, least, islice(least, 1, None))):  # else a set is not worth its making
+            least = sorted(set(ordered))[:sampled]
+        self.responders = least
         if len(self.responders) == sampled:
             self.responder_below = self.responders[-1]
 

@@ -9,6 +9,7 @@ time, then what happened, then community and id.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from operator import itemgetter
 
@@ -94,7 +95,7 @@ class Register:
             name: Ledger(name, settings, kept) for name, kept in (ledgers or {}).items()
         }
         self._queue: list[Entry] = []  # a heap
-        self._new = [_entry(message, "", number) for number, message in enumerate(waiting or [])]
+        self._new = list(_entries(waiting or [], "", 0))
         self._worked_off_ms = -(1 << 63)
 
     def receive(self, envelope: Envelope) -> None:
@@ -107,14 +108,15 @@ class Register:
         first = partition.next_sequence
         partition.next_sequence += len(new)
         partition.watermark_ms = max(partition.watermark_ms, envelope.watermark_ms)
-        for number, message in enumerate(new, first):
-            self._new.append(_entry(message, envelope.partition, number))
+        self._new += _entries(new, envelope.partition, first)
+        ledgers, turns = self.ledgers, self.turns
         for entry in self._complete():
-            name = entry[2]
-            ledger = self.ledgers.get(name)
-            if ledger is None:
-                ledger = self.ledgers[name] = Ledger(name, self.settings)
-            ledger.apply(entry[-1], self.turns)
+            ledger = ledgers.get(entry[2]) or self._begin(entry[2])
+            ledger.apply(entry[6], turns)
+
+    def _begin(self, name: str) -> Ledger:
+        ledger = self.ledgers[name] = Ledger(name, self.settings)
+        return ledger
 
     def watermark_ms(self) -> int:
         """Return the time before which everything has been entered."""
@@ -151,10 +153,14 @@ class Register:
         return ready
 
 
-def _entry(message: Opened | Checkpoint, partition: str, number: int) -> Entry:
-    if type(message) is Checkpoint:
-        what, community, appeal_id = _CHECKED, message.community, message.appeal_id
-    else:
-        assert type(message) is Opened
-        what, community, appeal_id = _OPENED, message.appeal.community, message.appeal.appeal_id
-    return message.time_ms, what, community, appeal_id, partition, number, message
+def _entries(
+    messages: Iterable[Opened | Checkpoint], partition: str, number: int
+) -> Iterator[Entry]:
+    for said, message in enumerate(messages, number):
+        if type(message) is Checkpoint:
+            what, community, appeal_id = _CHECKED, message.community, message.appeal_id
+        else:
+            assert type(message) is Opened
+            appeal = message.appeal
+            what, community, appeal_id = _OPENED, appeal.community, appeal.appeal_id
+        yield message.time_ms, what, community, appeal_id, partition, said, message

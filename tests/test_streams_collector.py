@@ -181,6 +181,26 @@ def test_too_many_open_appeals() -> None:
     }
 
 
+def test_what_was_held_counts_as_if_it_had_come_late() -> None:
+    plain = [
+        Response("a", START_MS + age_ms, None, f"u{age_ms}", value, count)
+        for age_ms, value, count in ((-1, None, 1), (1, 2.5, 3), (2, None, 1), (MINUTE_MS, 1.0, 1))
+    ]
+    odd = [response(2, "1"), response(1, "1"), response(3, "2", exit=True)]
+    opens = Tick(START_MS + LATENESS_MS + 1)  # nothing held has expired, and nothing is late
+    seen = []
+    for events in ([*plain, *odd, APPEAL, FAR], [APPEAL, opens, *plain[1:], *odd[::-1], FAR]):
+        collector = fed(events)
+        last = final(collector)
+        seen.append((last.slots, sorted(last.responders), last.value_micros, last.exits))
+        assert fates(collector) == {
+            **{"appeals": 1, "responses": 4, "exits": 1, "duplicate": 1},
+            **({"unknown_appeal": 1, "ticks": 1} if events[0] is plain[0] else {"ticks": 2}),
+        }
+    assert seen[0] == seen[1]
+    assert (seen[0][2], seen[0][3], len(seen[0][1])) == (3_500_000, 1, 3)
+
+
 def test_too_many_held_responses() -> None:
     collector = collected("a: rrrr", held_responses_max=2)
     assert fates(collector) == {"over_limit": 1, "unknown_appeal": 3}
