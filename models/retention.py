@@ -24,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from models import kernels
 from models.design import Appeal, read_appeal
+from models.dispersion import GridPosterior
 from models.effects import BLANK, Effects
 from models.forecast import Forecast
 from models.gaps import Gaps
 from models.gaussian import NORMAL_95, seen_as
 from models.joint import Belief, Joint
+from models.kernels import log_score
 from models.layout import Layout
 from models.level import Level
 from models.luck import Moments
@@ -149,8 +150,7 @@ class PooledRetention(base.Regressor):
     ) -> tuple[Forecast, float]:
         """Return the forecast of an appeal, and the log of the probability it gave to what came."""
         belief, size = self._expect(x)
-        score = kernels.log_score(float(y), belief.eta, belief.eta_variance, size)
-        return outlook(belief, size), score
+        return outlook(belief, size), log_score(float(y), belief.eta, belief.eta_variance, size)
 
     def log_score_one(self, x: Mapping[Any, Any] | Appeal, y: float) -> float:
         """Return the log of the predictive probability of `y` responses (natural log)."""
@@ -254,14 +254,9 @@ class PooledRetention(base.Regressor):
         return self._spreads.sizes.quantile(p)
 
     @property
-    def shared_luck(self) -> dict[str, float]:
+    def shared_luck(self) -> GridPosterior:
         """Of how appeals scatter, the share that those put at one moment have in common."""
-        shares = self._moments.shares
-        return {
-            "estimate": shares.mean,
-            "low": shares.quantile(0.05),
-            "high": shares.quantile(0.95),
-        }
+        return self._moments.shares
 
     @property
     def level_sd(self) -> float:
@@ -361,8 +356,7 @@ class PooledRetention(base.Regressor):
         seen, noise = seen_as(y, belief.eta, belief.eta_variance, size)
         if noise == inf:
             return
-        seen -= luck
-        noise += open_luck
+        seen, noise = seen - luck, noise + open_luck
         # A count may be a million times what was believed; linear steps so far lead nowhere. It is
         # the step that is bounded: a yes where one in a hundred was expected is seen a hundred off,
         # with an error to match, and were that cut, only the nos would be learned.
@@ -370,10 +364,6 @@ class PooledRetention(base.Regressor):
         seen = min(max(seen, joint.eta - furthest), joint.eta + furthest)
         spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
         self._effects.expect(self._learning_sds())
-        self._update(joint, seen, noise, unit)
-
-    def _update(self, joint: Joint, seen: float, noise: float, unit: int) -> None:
-        """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
         joint.learn(seen, noise, self._coefficients, unit, self._effects)
         self.layout.keep_half_lives_on_grid()
         self._level.settle(self._coefficients)

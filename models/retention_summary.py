@@ -49,7 +49,11 @@ def summarise(model: PooledRetention) -> dict[str, Any]:
             "low": model.dispersion_quantile(0.05),
             "high": model.dispersion_quantile(0.95),
         },
-        "luck_shared_at_a_moment": model.shared_luck,
+        "luck_shared_at_a_moment": {
+            "estimate": model.shared_luck.mean,
+            "low": model.shared_luck.quantile(0.05),
+            "high": model.shared_luck.quantile(0.95),
+        },
         "appealer_sd": {
             "level": model.level_sd,
             "wear_out": model.strength.sd,

@@ -194,7 +194,7 @@ async def _prepare(config: KafkaConfig, appeals: int) -> int:
     units = [CollectorUnit(SETTINGS, config.input_topics, n, layout) for n in range(layout[0])]
     learner = LearnerUnit(SETTINGS, partition_for("default", layout[1]), layout)
     _play(config, units, learner)
-    asks = learner.learner.communities["default"].asks
+    asks = learner.learner.ledgers["default"].asks
     seen = list(asks.values())
     opened = [one for unit in units for one in unit.collector.state.opened.values()]
     for unit in units:

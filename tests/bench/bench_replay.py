@@ -53,11 +53,14 @@ def bare(events: Path) -> float:
 
 
 def replayed(events: Path, out: Path) -> tuple[float, float]:
-    """Run the program as users do. Returns events a second (its own clock) and MiB at the peak."""
+    """Run the program as users do. Returns events a second (its own clock) and MiB at the peak, of
+    both its processes.
+    """
     script = (
         "import resource, sys; from replay.cli import app\n"
         "try: app(sys.argv[1:])\n"
-        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "finally: print(sum(resource.getrusage(which).ru_maxrss for which in (\n"
+        "    resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
     )
     command = [sys.executable, "-c", script, "replay", str(events), "--out", str(out), "--quiet"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -69,7 +72,7 @@ def learning(events: Path) -> tuple[float, float]:
     """Replay in this process. Returns microseconds an appeal that learning took, all models on, and
     that everything took; after the first quarter, when all compiled code has been loaded.
     """
-    spent, learn = [], Community._learn
+    spent, learn = [], Community.learn
 
     def timed(community: Community, *args: Any) -> None:
         began_s = time.perf_counter()
@@ -77,12 +80,12 @@ def learning(events: Path) -> tuple[float, float]:
         now_s = time.perf_counter()
         spent.append((now_s, now_s - began_s))
 
-    Community._learn = timed  # type: ignore[method-assign]
+    Community.learn = timed  # type: ignore[method-assign]
     try:
         sources = {str(events): read_lines(str(events))}
         replay(Pipeline(Settings()), sources, Output(None))
     finally:
-        Community._learn = learn  # type: ignore[method-assign]
+        Community.learn = learn  # type: ignore[method-assign]
     start = len(spent) // 4
     appeals = len(spent) - start
     learned_s = sum(seconds for _, seconds in spent[start:])
