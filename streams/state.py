@@ -11,7 +11,7 @@ import msgspec
 
 __all__ = ["SCHEMA_VERSION", "SnapshotError", "pack", "unpack"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 T = TypeVar("T")
 

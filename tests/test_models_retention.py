@@ -14,6 +14,8 @@ from retention_worlds import features, judge, replay, run
 from river import compose
 from river.checks import common
 
+from models.gaussian import seen_as
+from models.kernels import matched_size
 from models.retention import PooledRetention
 from models.stock import HALF_LIVES_DAYS
 from replay.world import build_world
@@ -231,3 +233,27 @@ def test_two_appeals_near_a_step_say_little_of_a_half_life() -> None:
         x = {"time_days": float(day), "appealer": f"a{day}", "exposure": 1e4, "kind_stock": felt}
         model.learn_one(x, 150)
     assert model.log_half_life_sds()[1] > 0.9 * before
+
+
+@pytest.mark.parametrize(
+    ("y", "mean", "variance", "size"),
+    [(0.0, -1.0, 1.0, 2.0), (7.0, 1.0, 0.3, 10.0), (90.0, 5, 2, 50)],
+)
+def test_a_count_is_seen_as_the_observation_that_does_the_same(
+    y: float, mean: float, variance: float, size: float
+) -> None:
+    seen, noise = seen_as(y, mean, variance, size)
+    precision = 1.0 / variance + 1.0 / noise
+    eta = np.linspace(mean - 12.0 * variance**0.5, mean + 12.0 * variance**0.5, 20_001)
+    log_weights = y * eta - (y + size) * np.log(size + np.exp(eta))
+    log_weights -= 0.5 * (eta - mean) ** 2 / variance
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    expected = float(weights @ eta)
+    assert (mean / variance + seen / noise) / precision == pytest.approx(expected, abs=1e-4)
+    assert 1.0 / precision == pytest.approx(float(weights @ (eta - expected) ** 2), rel=1e-3)
+
+
+def test_a_dispersion_is_matched_to_an_uncertain_mean() -> None:
+    assert matched_size(0.0, 10.0) == pytest.approx(10.0)
+    assert 1.0 / matched_size(0.5, 10.0) == pytest.approx(1.1 * math.exp(0.5) - 1.0)
