@@ -32,6 +32,7 @@ class DesignState(msgspec.Struct):
     appeals: float = 0.0
     times: float = 0.0
     rested: float = 0.0
+    own_rested: float = 0.0
     rests: float = 0.0
     rest_changes: float = 0.0
     seen: int = 0
@@ -50,13 +51,22 @@ class Design:
     def __init__(self, state: DesignState | None = None) -> None:
         self.state = state or DesignState()
 
-    def learn(self, time_ms: int, key: str, stock: float, rests_ms: tuple[int, int] | None) -> None:
+    def learn(
+        self,
+        time_ms: int,
+        key: str,
+        stock: float,
+        own_stock: float,
+        rests_ms: tuple[int, int] | None,
+    ) -> None:
         """Count an appeal of the series and audience `key`.
 
         Parameters
         ----------
         stock
             What the audience still felt of the series, in appeals.
+        own_stock
+            What it still felt of all that the appealer had asked of it.
         rests_ms
             Its last two rests, if known.
         """
@@ -64,6 +74,7 @@ class Design:
         new_time = not s.latest or s.latest[-1][0] != time_ms
         s.appeals = MEMORY * s.appeals + 1.0
         s.rested = MEMORY * s.rested + (stock < RESTED_STOCK)
+        s.own_rested = MEMORY * s.own_rested + (own_stock < RESTED_STOCK)
         s.times = MEMORY * s.times + new_time
         s.seen += 1
         if rests_ms is not None and min(rests_ms) > 0:
@@ -88,6 +99,13 @@ class Design:
         if s.rests >= APPEALS_MIN and s.rest_changes < REST_CHANGE_MIN * s.rests:
             return "same_rests"
         return None
+
+    def nobody_is_new(self) -> bool:
+        """Return whether every appealer has been asking all along. What a first appeal would draw
+        is then an extrapolation: that repeats do better is not said of it.
+        """
+        s = self.state
+        return s.seen >= APPEALS_MIN and s.own_rested < RESTED_MIN * s.appeals
 
     def _are_concurrent(self, since_ms: int, key: str) -> bool:
         """Return whether enough others asked since then, looking from the latest backwards."""

@@ -18,7 +18,7 @@ from models.forecast import Forecast
 from models.multiplicity import LiveEvidence
 from models.retention import PooledRetention
 from models.verdict import Ruling, Standing, Thresholds, decide, put_in_words
-from streams.ask import KIND, Ask
+from streams.ask import Ask
 from streams.design import Design, DesignState
 from streams.events import Appeal, Verdict
 from streams.settings import Settings
@@ -105,8 +105,8 @@ class SeriesBook:
         series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
         here = f"{key}\x1f{appeal.audience}"
-        stock = float(ask.seen.stocks[KIND, HALF_LIFE_NODES[1]])
-        self._design.learn(appeal.time_ms, here, stock, series.rests_ms(appeal.time_ms))
+        own, stock, _ = ask.seen.stocks[:, HALF_LIFE_NODES[1]].tolist()
+        self._design.learn(appeal.time_ms, here, stock, own, series.rests_ms(appeal.time_ms))
         series.ask(appeal, ask.kind_repeat, forecast)
         self._surroundings.ask(appeal)
         if stock < RESTED_STOCK and (series.worn or series.rising):
@@ -270,7 +270,9 @@ class SeriesBook:
 
     def _standing(self, key: str, series: Series, asked: Asked, here: str) -> Standing:
         cannot_tell = self._design.cannot_tell(asked.time_ms, here)
-        standing = standing_of(self._model, series, asked, cannot_tell)
+        standing = standing_of(
+            self._model, series, asked, cannot_tell, self._design.nobody_is_new()
+        )
         if not (series.worn or series.rising):
             return standing
         ask, log_retention = asked.ask, log(asked.forecast.retention)

@@ -163,13 +163,18 @@ def _keep(latest: list[T], value: T, limit: int) -> None:
 
 
 def standing_of(
-    model: PooledRetention, series: Series, asked: Asked, cannot_tell: str | None
+    model: PooledRetention,
+    series: Series,
+    asked: Asked,
+    cannot_tell: str | None,
+    nobody_is_new: bool,
 ) -> Standing:
     """Return the standing of a series, without what only its words need."""
     mean, sd, low = _together(model, series, asked)
     many = series.many_audiences()
-    if many:
+    if many or nobody_is_new:
         # Who responds is asked more often: that repeats do better is then no more than a choice.
+        # And where nobody asks for the first time, nobody knows what that would draw.
         low = min(low, 1.0)
     return Standing(
         state=series.state,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streams.collector import Block
+from streams.design import Design
 from streams.events import Appeal, Response, Verdict
 from streams.pipeline import Pipeline
 from streams.settings import Settings
@@ -111,3 +112,22 @@ def test_one_call_does_not_flip_a_series_of_many_audiences():
     said = verdicts(rows)
     assert len(said) < 40
     assert not [v for v in said if v.basis == "confirmed"]
+
+
+def test_where_nobody_is_new_no_forecast_says_that_repeats_do_better():
+    rng = np.random.Generator(np.random.PCG64(11))
+    rows = [
+        (appeal(n, 0.25 * n, kind=f"tag{rng.integers(25)}"), rng.poisson(20.0 * 1.004**n), 0)
+        for n in range(400)
+    ]
+    said = verdicts(rows)
+    assert said and not [v for v in said if (v.state, v.basis) == ("rising", "expected")]
+
+
+def test_a_newcomer_in_a_hundred_makes_first_appeals_known():
+    design = Design()
+    for n in range(200):
+        design.learn(n, f"s{n}", 0.0, 5.0, None)
+    assert design.nobody_is_new()
+    design.learn(201, "newcomer", 0.0, 0.0, None)
+    assert not design.nobody_is_new()
