@@ -206,6 +206,7 @@ class PoissonDescent:
     def score_then_learn(self, x: Features, y: float) -> float:
         """Return the log of the probability given to `y` responses, then learn them."""
         require_exposure(x), require_count(y)
+        self._design.features(x)  # refuses what is not finite before anything gets a name
         self._design.name(x)
         return self.score_then_learn_known(x, y, self._design.features(x))
 

@@ -33,9 +33,9 @@ class Effects:
 
     Attributes
     ----------
-    all : shape (rows, 8 + 2 capacity), everything of a unit in one row, for compiled loops; the
+    packed : shape (rows, 8 + 2 capacity), everything of a unit in one row, for compiled loops; the
         following four are views of it.
-    mean : shape (rows, 2). loading : (rows, 2, capacity). covariance : (rows, 2, 2).
+    mean, prior_sds : shape (rows, 2). loading : (rows, 2, capacity). covariance : (rows, 2, 2).
     appeals : shape (rows,), appeals learned of each unit. last_days : when the latest of them was.
     evicted : how many units have made room.
     """
@@ -56,7 +56,7 @@ class Effects:
 
     def _view(self, everything: Floats) -> None:
         rows = len(everything)
-        self.all = everything
+        self.packed = everything
         self.mean: Floats = everything[:, MEAN:COVARIANCE]
         self.covariance: Floats = everything[:, COVARIANCE:PRIOR_SDS].reshape(rows, 2, 2)
         self.prior_sds: Floats = everything[:, PRIOR_SDS:LOADING]
@@ -67,7 +67,7 @@ class Effects:
         more = capacity - self.loading.shape[2]
         if more > 0:
             loading = np.pad(self.loading, ((0, 0), (0, 0), (0, more)))
-            own = self.all[:, :LOADING]
+            own = self.packed[:, :LOADING]
             self._view(np.concatenate((own, loading.reshape(len(own), -1)), axis=1))
 
     def find(self, key: str) -> int:
@@ -115,7 +115,7 @@ class Effects:
         if rows <= len(self.mean):
             return
         more = min(len(self.mean), self.units_max + 1 - len(self.mean))
-        self._view(np.pad(self.all, ((0, more), (0, 0))))
+        self._view(np.pad(self.packed, ((0, more), (0, 0))))
         self.appeals = np.pad(self.appeals, (0, more))
         self.last_days = np.pad(self.last_days, (0, more))
 

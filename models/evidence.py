@@ -153,6 +153,7 @@ class SeriesEvidence:
         )
         if increments.size == 0:
             refuse_unfit(said, numbers)
+            raise AssertionError(f"refused, though all numbers fit: {said}, {numbers}")
         self.log_e_worn, self.log_e_rising, self._time_days = worn, rising, time_days
         self.appeals += 1
         if increments.size > 1:

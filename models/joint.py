@@ -114,12 +114,12 @@ class Joint:
             coefficients.mean,
             coefficients.covariance,
             unit,
-            effects.all,
+            effects.packed,
             level.at,
             level.slot,
             level.slot_days,
             level.begun,
-            level.jumps.all,
+            level.jumps.packed,
             level_sd,
             strength.sd,
             strength.share,
@@ -138,7 +138,7 @@ class Joint:
         learn_row(
             *(self._filled, seen - self.eta, self.eta_variance + noise, self.slope),
             *(self.open_variance + noise, coefficients.mean, coefficients.covariance),
-            *(unit, effects.all),
+            *(unit, effects.packed),
         )
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:

@@ -41,7 +41,7 @@ class Jumps:
     Attributes
     ----------
     at : the first of the entries of the candidates; those of the steps follow them.
-    all : began_days, shift and change in one array, for compiled loops; these are views of it.
+    packed : began_days, shift and change in one array, for compiled loops; these are views of it.
     began_days : shape (JUMPS,), when each candidate and each step began, infinity
         where there is none; steps in the order accepted.
     chances : shape (CANDIDATES,), posterior probability that each is a jump.
@@ -54,12 +54,12 @@ class Jumps:
         self.intercept = intercept
         nothing = [0.0] * JUMPS
         self.at = coefficients.add("jumps", nothing, nothing)
-        self.all: Floats = np.zeros(JUMPS + CANDIDATES + CANDIDATES**2)
-        self.began_days: Floats = self.all[:JUMPS]
+        self.packed: Floats = np.zeros(JUMPS + CANDIDATES + CANDIDATES**2)
+        self.began_days: Floats = self.packed[:JUMPS]
         self.began_days[:] = np.inf
         self.chances: Floats = np.zeros(CANDIDATES)
-        self.shift: Floats = self.all[JUMPS : JUMPS + CANDIDATES]
-        self.change: Floats = self.all[JUMPS + CANDIDATES :].reshape(CANDIDATES, CANDIDATES)
+        self.shift: Floats = self.packed[JUMPS : JUMPS + CANDIDATES]
+        self.change: Floats = self.packed[JUMPS + CANDIDATES :].reshape(CANDIDATES, CANDIDATES)
         self.weigh(coefficients)
 
     @property

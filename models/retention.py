@@ -224,7 +224,7 @@ class PooledRetention(base.Regressor):
         """
         effects, mean = self._effects, self._coefficients.mean
         unit = effects.find(appeal.unit)
-        _, _, share, _ = share_of(mean, effects.all[unit], unit != BLANK)
+        _, _, share, _ = share_of(mean, effects.packed[unit], unit != BLANK)
         _, group, places, values = self.layout.found(appeal)
         factor, _ = moderation(mean, group, places, values)
         return share * factor, sqrt(effects.covariance[unit, 1, 1])
@@ -236,7 +236,7 @@ class PooledRetention(base.Regressor):
         layout, effects = self.layout, self._effects
         return wear_now(
             *(layout.places, *layout.found(appeal), appeal.stocks, self._coefficients.mean),
-            *(effects.find(appeal.unit), effects.all),
+            *(effects.find(appeal.unit), effects.packed),
         )
 
     def log_half_life_sds(self) -> Floats:

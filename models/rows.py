@@ -93,7 +93,7 @@ def share_of(mean: Floats, own: Floats, known: bool) -> tuple[float, float, floa
     """Return a unit's level and wear-out u, and the share of the common wear-out that it has: 1 + u
     within its limits; and what one more u adds to it.
 
-    own : its row of effects.Effects.all. known : whether it owes anything to the coefficients.
+    own : its row of effects.Effects.packed. known : whether it owes anything to the coefficients.
 
     It bends rather than breaks off, and its derivative with it: were an effect still to be learned
     where it changes nothing, it would run away, and take with it all that it is correlated with.
@@ -268,14 +268,14 @@ def linearised(
     immune_share: float,
     filled: Floats,
 ) -> tuple[float, float, float, float, float, float, float, float, float, float]:
-    """Work out what is believed of an appeal; see joint.linearise and kernels.foresee.
+    """Work out what is believed of an appeal; see Joint.linearise and kernels.foresee.
 
     Parameters
     ----------
     places : see layout.Layout. kind, group, attributes, values : see Layout.found.
     stocks, time_days : see design.Appeal. base : log exposure.
-    unit : row of `units`, which is effects.Effects.all; 0 is that of a unit never seen.
-    level, slot, slot_days, begun : see level.entry. jumps : see jumps.Jumps.all.
+    unit : row of `units`, which is effects.Effects.packed; 0 is that of a unit never seen.
+    level, slot, slot_days, begun : see level.entry. jumps : see jumps.Jumps.packed.
     level_sd, wear_sd, immune_share : how units differ, for the belief to predict with.
     filled : shape (6 n + 20,); rows, spread, and means and covariances of the four quantities, of
         shapes (2, n), (4, n), (4,) and (4, 4); filled.

@@ -13,11 +13,11 @@ from models.absorb import step
 from models.alternatives import log_mixtures, log_retention_rows
 from models.kernels import compiled
 
-__all__ = ["EXPECTED_MIN", "add", "differ", "learn_count", "refuse_unfit"]
+__all__ = ["EXPECTED_MIN", "differ", "learn_count", "refuse_unfit"]
 
 Floats = NDArray[np.float64]
 Said = tuple[float, float, float, float, float]
-Appeal = tuple[float, int, float, float, float, float]
+Numbers = tuple[float, int, float, float, float, float]
 
 # Three half-lives of 20 days at rest leave an eighth of the stock: such an appeal counts as fresh.
 _FRESH_STOCK_MAX = 0.125
@@ -36,7 +36,7 @@ def learn_count(
     variance: Floats,
     ratios: Floats,
     said: Said,
-    appeal: Appeal,
+    numbers: Numbers,
     then_days: float,
     drift_sd: float,
 ) -> tuple[Floats, float, float]:
@@ -45,19 +45,19 @@ def learn_count(
     Parameters
     ----------
     mean, variance, ratios : of the rows; brought up to date. said : what the rows look at, as
-        `log_retention_rows` takes it. appeal : time, responses, what was expected of a first one,
+        `log_retention_rows` takes it. numbers : time, responses, what was expected of a first one,
         sd of the baseline, dispersion and sd of the expectation: see `SeriesEvidence.learn_one`.
-        then_days : when the last count came.
+    then_days : when the last count came. drift_sd : of the log baseline after one day.
 
     Returns
     -------
     What the count adds to the log ratios, and the logs of the evidence. Without any row, and with
     nothing learned, if a number does not fit.
     """
-    if not _fit(said, appeal):
+    if not _fit(said, numbers):
         return np.empty(0), 0.0, 0.0
     first, second, third, repeat, log_retention = said
-    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = appeal
+    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = numbers
     drift = drift_sd**2 * max(0.0, time_days - then_days)
     if variance[0] == 0.0:
         variance[:], drift = baseline_sd**2, 0.0
@@ -73,9 +73,9 @@ def learn_count(
 
 
 @compiled
-def differ(said: Said, appeal: Appeal) -> bool:
+def differ(said: Said, numbers: Numbers) -> bool:
     """Return whether the rows say different things of an appeal, whose numbers all fit."""
-    if not _fit(said, appeal):
+    if not _fit(said, numbers):
         return False
     first, second, third, repeat, log_retention = said
     for row in log_retention_rows(first, second, third, repeat, log_retention):
@@ -85,10 +85,10 @@ def differ(said: Said, appeal: Appeal) -> bool:
 
 
 @compiled
-def _fit(said: Said, appeal: Appeal) -> bool:
+def _fit(said: Said, numbers: Numbers) -> bool:
     """Return whether all numbers are ones to learn from; what is none fails every comparison."""
     first, second, third, repeat, log_retention = said
-    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = appeal
+    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = numbers
     least, most = min(first, min(second, third)), first + second + third
     return (
         0.0 <= least <= most < inf
@@ -103,10 +103,10 @@ def _fit(said: Said, appeal: Appeal) -> bool:
     )
 
 
-def refuse_unfit(said: Said, appeal: Appeal) -> None:
+def refuse_unfit(said: Said, numbers: Numbers) -> None:
     """Raise ValueError for the first number that is not one to learn from, if there is any."""
     *stocks, repeat, log_retention = said
-    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = appeal
+    time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd = numbers
     _refuse(0.0, responses=responses, expectation_sd=expectation_sd, stocks=min(stocks))
     _refuse(-inf, time_days=time_days, log_retention=log_retention, stocks=sum(stocks))
     _refuse(_TINY, expected_first=expected_first, baseline_sd=baseline_sd, repeat=repeat)
@@ -126,11 +126,3 @@ def _refuse(least: float, **numbers: float) -> None:
     for name, number in numbers.items():
         if not least <= number < inf:
             raise ValueError(f"{name}: expected a finite number >= {least}, got {number!r}")
-
-
-@compiled
-def add(ratios: Floats, increments: Floats) -> tuple[float, float]:
-    """Add to the log ratios, in place; return the logs of the evidence."""
-    for i in range(ratios.shape[0]):
-        ratios[i] += increments[i]
-    return log_mixtures(ratios)

@@ -15,8 +15,8 @@ from replay.output import Output
 from replay.reader import merge_sources
 from streams.collector import Block
 from streams.collector_state import NEVER_MS
+from streams.communities import Communities, Fact
 from streams.events import Rejected
-from streams.learner import Fact, Learner
 from streams.pipeline import Pipeline
 
 __all__ = ["Progress", "Replayed", "replay", "replay_ahead"]
@@ -97,14 +97,13 @@ def replay(
             on_progress(Progress(events, pipeline.learner.watermark_ms(), seconds))
     learner = pipeline.learner
     ledgers = {name: ledger.summary() for name, ledger in learner.ledgers.items()}
-    fates, opened = _fates(counts_of(pipeline.collectors), events)
-    seconds = time.perf_counter() - started_s
-    return Replayed(fates, opened, seconds, learner.watermark_ms(), ledgers)
+    counts = counts_of(pipeline.collectors)
+    return _replayed(counts, events, started_s, learner.watermark_ms(), ledgers)
 
 
 def replay_ahead(
     frames: Iterable[Said | Ended],
-    learner: Learner,
+    communities: Communities,
     output: Output,
     *,
     strict: bool = False,
@@ -127,18 +126,23 @@ def replay_ahead(
         began_s = time.perf_counter()
         if strict and frame.rejects:
             raise StrictError(frame.rejects[0])
-        learner.hear(frame.turns)
-        output.write(learner.facts, frame.rejects)
-        learner.facts.clear()
+        communities.hear(frame.turns)
+        output.write(communities.facts, frame.rejects)
+        communities.facts.clear()
         events, watermark_ms = frame.events, frame.watermark_ms
         on_progress(Progress(events, watermark_ms, time.perf_counter() - began_s))
-    fates, opened = _fates(ended.counts, events)
+    return _replayed(ended.counts, events, started_s, watermark_ms, ended.ledgers)
+
+
+def _replayed(
+    counts: Counts,
+    events: int,
+    started_s: float,
+    watermark_ms: int,
+    ledgers: dict[str, dict[str, Any]],
+) -> Replayed:
     seconds = time.perf_counter() - started_s
-    return Replayed(fates, opened, seconds, watermark_ms, ended.ledgers)
-
-
-def _fates(counts: Counts, events: int) -> tuple[dict[str, Any], int]:
-    return fates_of(counts, events), counts.opened
+    return Replayed(fates_of(counts, events), counts.opened, seconds, watermark_ms, ledgers)
 
 
 class _Pace:

@@ -12,20 +12,20 @@ from rich.table import Table
 from replay.driver import Replayed
 from replay.output import FILES
 from streams.codec import rfc3339
+from streams.communities import Communities
 from streams.events import Verdict
-from streams.learner import Learner
 
 __all__ = ["print_report", "wide_console"]
 
 STYLES = {"worn_out": "red", "tiring": "yellow", "recovering": "cyan", "rising": "green"}
 
 
-def print_report(learner: Learner, replayed: Replayed, out: Path | None, rows: int) -> None:
+def print_report(learned: Communities, replayed: Replayed, out: Path | None, rows: int) -> None:
     """Print a summary of fates, the `rows` worst and best series, and the files written."""
     console = wide_console()
     verdicts = [
         verdict
-        for _, community in sorted(learner.communities.items())
+        for _, community in sorted(learned.communities.items())
         for verdict in community.series.verdicts()
     ]
     _print_fates(console, replayed)

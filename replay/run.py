@@ -26,7 +26,7 @@ from replay.output import Output
 from replay.report import print_report, wide_console
 from replay.summary import run_facts, summarise
 from streams.codec import rfc3339
-from streams.learner import Learner
+from streams.communities import Communities
 from streams.pipeline import Pipeline
 from streams.settings import ConfigError, Settings
 
@@ -89,17 +89,19 @@ def run_replay(
 
 
 def _run_ahead(ahead: Ahead, out: Path | None, strict: bool, rows: int, quiet: bool) -> None:
-    learner = Learner(ahead.settings, [])
+    learned = Communities(ahead.settings)
     with Output(out) as output, _progress(quiet) as show:
         frames = ahead.frames()
-        replayed = replay_ahead(frames, learner, output, strict=strict, on_progress=show)
-        _write_end(output, learner, replayed, ahead.names)
+        replayed = replay_ahead(frames, learned, output, strict=strict, on_progress=show)
+        _write_end(output, learned, replayed, ahead.names)
     if not quiet:
-        print_report(learner, replayed, out, rows)
+        print_report(learned, replayed, out, rows)
 
 
-def _write_end(output: Output, learner: Learner, replayed: Replayed, sources: list[str]) -> None:
-    output.write_json("summary.json", summarise(learner, replayed))
+def _write_end(
+    output: Output, learned: Communities, replayed: Replayed, sources: list[str]
+) -> None:
+    output.write_json("summary.json", summarise(learned, replayed))
     output.write_json("run.json", run_facts(replayed, sources))
 
 

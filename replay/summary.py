@@ -9,23 +9,23 @@ import msgspec
 
 from replay.driver import Replayed
 from streams.codec import rfc3339
-from streams.learner import Learner
+from streams.communities import Communities
 
 __all__ = ["rounded", "run_facts", "summarise"]
 
 
-def summarise(learner: Learner, replayed: Replayed) -> dict[str, Any]:
+def summarise(learned: Communities, replayed: Replayed) -> dict[str, Any]:
     """Return the content of summary.json: a function of events, settings and code alone."""
     content: dict[str, Any] = rounded(
         {
-            "settings": msgspec.to_builtins(learner.settings),
-            "settings_fingerprint": learner.settings.fingerprint(),
+            "settings": msgspec.to_builtins(learned.settings),
+            "settings_fingerprint": learned.settings.fingerprint(),
             "events": replayed.fates,
             "open_at_the_end": replayed.opened,
             "until": _time(replayed.watermark_ms),
             "communities": {
                 name: community.summary(replayed.ledgers[name])
-                for name, community in sorted(learner.communities.items())
+                for name, community in sorted(learned.communities.items())
             },
         }
     )

@@ -59,7 +59,7 @@ class Ask(msgspec.Struct, dict=True):
             appeal.appealer,
             appeal.kind,
             log(appeal.reach),
-            self.grid(),
+            self._grid(),
             names,
             values,
         )
@@ -75,8 +75,10 @@ class Ask(msgspec.Struct, dict=True):
         seen = self.seen
         return Seen(*seen[:4], seen.log_exposure + log(completion), *seen[5:])
 
-    def grid(self) -> NDArray[np.float64]:
-        """Return the stocks by axis and half-life, shape (3, half-lives)."""
+    def _grid(self) -> NDArray[np.float64]:
+        """Return the stocks by axis and half-life, shape (3, half-lives); a copy, for what is read
+        only would have all loops compiled a second time.
+        """
         return np.frombuffer(self.stocks, dtype=DOUBLE).reshape(3, len(HALF_LIVES_DAYS)).copy()
 
     def features(self, completion: float) -> Features:

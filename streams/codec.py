@@ -53,8 +53,6 @@ EXCERPT_CHARACTERS = 500
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
-_MINUTES = tuple(f"{hour}:{minute}:" for hour in _TWO_DIGITS[:24] for minute in _TWO_DIGITS)
 # Nobody's network was asked before 1900, and a time after 2100 is a damaged one.
 TIME_MS_MIN = (datetime(1900, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
 TIME_MS_MAX = (datetime(2100, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
@@ -259,10 +257,10 @@ def rfc3339(time_ms: int) -> str:
     >>> rfc3339(1_231_275_840_000)
     '2009-01-06T21:04:00Z'
     """
-    seconds, ms = divmod(time_ms, 1000)
-    day, second = divmod(seconds, 86_400)
-    text = f"{_date(day)}T{_MINUTES[second // 60]}{_TWO_DIGITS[second % 60]}"
-    return f"{text}.{ms:03}Z" if ms else f"{text}Z"
+    day, ms = divmod(time_ms, 86_400_000)
+    minute, ms = divmod(ms, 60_000)
+    text = f"{_date(day)}T{minute // 60:02}:{minute % 60:02}:{ms // 1000:02}"
+    return f"{text}.{ms % 1000:03}Z" if ms % 1000 else f"{text}Z"
 
 
 @lru_cache(maxsize=4096)  # a fact's times lie on a few days

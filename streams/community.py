@@ -78,32 +78,33 @@ class Community:
         if state is not None:
             self.model.restore(state.retention)
 
-    def foretell(self, turn: Put | Halfway | Closed) -> Forecast:
-        """Return what is to be said of an appeal at a turn, before `hear` is told of it.
+    def foretell(self, turn: Put | Halfway | Closed) -> tuple[Ask, Forecast]:
+        """Take note of whose turn it is, and return what is to be said of it, for `hear`.
 
         Nothing is learned in between, so several turns may be foretold before the first is heard.
+        An id may be another appeal's by then.
         """
         if type(turn) is Put:
             self._asks[turn.ask.appeal.appeal_id] = turn.ask
-            return self.model.forecast_one(turn.ask.seen)
+            return turn.ask, self.model.forecast_one(turn.ask.seen)
         if type(turn) is Halfway:
-            seen = self._asks[turn.appeal_id].seen
-            return self.model.forecast_given(seen, turn.responses, turn.share)
+            ask = self._asks[turn.appeal_id]
+            return ask, self.model.forecast_given(ask.seen, turn.responses, turn.share)
         assert type(turn) is Closed
-        return self.model.hindsight_one(self._asks[turn.appeal_id].seen)
+        ask = self._asks.pop(turn.appeal_id)
+        return ask, self.model.hindsight_one(ask.seen)
 
-    def hear(self, turn: Put | Halfway | Closed, forecast: Forecast) -> None:
+    def hear(self, turn: Put | Halfway | Closed, ask: Ask, forecast: Forecast) -> None:
         """Say what was foretold, and what it makes of the series."""
         if type(turn) is Put:
-            ask, time_ms = turn.ask, turn.ask.appeal.time_ms
+            time_ms = ask.appeal.time_ms
             self._say_level(time_ms)
             self._say_estimate(ask, "prior", time_ms, forecast, 0)
             self.series.open(ask, forecast)
         elif type(turn) is Halfway:
-            ask = self._asks[turn.appeal_id]
             self._say_estimate(ask, "early", turn.time_ms, forecast, turn.responses)
         elif type(turn) is Closed:
-            self._close(self._asks.pop(turn.appeal_id), turn, forecast)
+            self._close(ask, turn, forecast)
 
     def learn(self, turn: Ripe) -> None:
         """Learn from an appeal, unless it was cut off at once and has shown nothing."""
@@ -124,6 +125,8 @@ class Community:
     def _judge(self, latest: Appeal, ask: Ask, now_ms: int) -> None:
         """Judge a series as it stands at its latest appeal, having learned something of another."""
         latest_ask = self._asks.get(latest.appeal_id, ask)
+        if latest_ask.appeal is not latest:  # closed, and its id may be another appeal's by now
+            latest_ask = ask
         self.series.judge(latest_ask, latest, self.model.forecast_one(latest_ask.seen), now_ms)
 
     def _close(self, ask: Ask, turn: Closed, forecast: Forecast) -> None:

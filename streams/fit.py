@@ -64,7 +64,8 @@ class Fit:
         appeals, responses, forecasts, log_scores, times_ms = zip(*self._waiting, strict=True)
         self._challengers.score_then_learn_many(list(zip(appeals, responses, strict=True)))
         state.appeals += len(appeals)
-        state.log_score = sum(log_scores, state.log_score)
+        for log_score in log_scores:  # not by `sum`, which from Python 3.12 on mends its rounding
+            state.log_score += log_score
         for y, forecast in zip(responses, forecasts, strict=True):
             state.inside += forecast.mean_low <= y <= forecast.mean_high
         for found, now_ms in zip(

@@ -14,6 +14,7 @@ import msgspec
 
 from models.ages import AgeGrid
 from models.completion import Completion
+from models.design import unit_of
 from models.forecast import Features
 from models.surge import Surge
 from streams.ask import DOUBLE, Ask
@@ -91,7 +92,8 @@ class Ledger:
                 self._check(ask, message, turns)
             else:
                 self._pass(ask, message, turns)
-        elif type(message) is Opened:
+        else:
+            assert type(message) is Opened
             self._open(message.appeal, turns)
 
     def _is_young(self) -> bool:
@@ -111,7 +113,7 @@ class Ledger:
 
     def _cut_previous(self, appeal: Appeal) -> None:
         """The audience's next appeal ends the last one: count that up to the last bin before."""
-        key = f"{len(appeal.appealer)}:{appeal.appealer}{appeal.audience}"
+        key = unit_of(appeal.appealer, appeal.audience)
         previous = self.asks.get(self._latest.get(key) or "")
         self._latest[key] = appeal.appeal_id
         if previous is not None and previous.appeal.time_ms < appeal.time_ms:

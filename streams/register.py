@@ -9,7 +9,7 @@ time, then what happened, then community and id.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from operator import itemgetter
 
@@ -70,6 +70,8 @@ class Register:
         What they said that is not complete yet.
     ledgers
         States of the ledgers, by community.
+    redelivered
+        How many messages have come again so far.
 
     Attributes
     ----------
@@ -83,11 +85,12 @@ class Register:
         partitions: list[str],
         known: dict[str, Partition] | None = None,
         waiting: list[Opened | Checkpoint] | None = None,
-        ledgers: dict[str, LedgerState] | None = None,
+        ledgers: Mapping[str, LedgerState] | None = None,
+        redelivered: int = 0,
     ) -> None:
         self.settings = settings
         self.turns: list[Turn] = []
-        self.redelivered = 0
+        self.redelivered = redelivered
         self.partitions = {} if known is None else known
         for name in partitions:
             self.partitions.setdefault(name, Partition(watermark_ms=-(1 << 62)))
@@ -111,7 +114,9 @@ class Register:
         self._new += _entries(new, envelope.partition, first)
         ledgers, turns = self.ledgers, self.turns
         for entry in self._complete():
-            ledger = ledgers.get(entry[2]) or self._begin(entry[2])
+            ledger = ledgers.get(entry[2])
+            if ledger is None:
+                ledger = self._begin(entry[2])
             ledger.apply(entry[6], turns)
 
     def _begin(self, name: str) -> Ledger:

@@ -102,8 +102,8 @@ class SeriesBook:
     def open(self, ask: Ask, forecast: Forecast) -> None:
         """Take note that an appeal was put, of which `forecast` was said."""
         appeal, key = ask.appeal, ask.key
-        series = self._touch(key, appeal)
         self._sweep(appeal.time_ms)
+        series = self._touch(key, appeal)
         here = f"{key}\x1f{appeal.audience}"
         own, stock, _ = ask.seen.stocks[:, HALF_LIFE_NODES[1]].tolist()
         self._design.learn(appeal.time_ms, here, stock, own, series.rests_ms(appeal.time_ms))
@@ -155,7 +155,7 @@ class SeriesBook:
         """Judge the series of `appeal`, its latest, by what is said now of `ask`: that appeal, or
         if it is closed another one of the series.
         """
-        key = ask.key
+        key = f"{appeal.appealer}\x1f{appeal.kind}"
         asked = Asked(ask, appeal.time_ms, forecast, now_ms)
         self._rule(key, self._series[key], asked, f"{key}\x1f{appeal.audience}")
 
@@ -219,8 +219,7 @@ class SeriesBook:
         self._week = week
         while self._live:
             key = next(iter(self._live))
-            times_ms = self._series[key].times_ms
-            if not times_ms or times_ms[-1] >= time_ms - LIVE_MS:
+            if self._series[key].times_ms[-1] >= time_ms - LIVE_MS:
                 break
             del self._live[key]
             self._worn.remove(key)
@@ -238,7 +237,9 @@ class SeriesBook:
         series.log_e = max(evidence.log_e_worn, evidence.log_e_rising)
         if evidence.appeals < CHOICE_APPEALS_MIN:
             return False
-        self._live.setdefault(key)
+        if key not in self._live:  # swept, so older than all that are there
+            self._live[key] = None
+            self._live.move_to_end(key, last=False)
         self._worn.update(key, evidence.log_e_worn)
         self._rising.update(key, evidence.log_e_rising)
         if not series.worn:

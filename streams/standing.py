@@ -241,7 +241,7 @@ def _worn_by(
         times = series.times_ms
     else:
         times = surroundings.own_times(series.appealer, asked.ask.appeal.audience)
-    felt = _since(times, now_ms, FELT_HALF_LIVES * half_lives[by_kind])
+    felt = _since(times, now_ms, FELT_HALF_LIVES * (half_lives[1] if by_kind else half_lives[0]))
     before = [time_ms for time_ms in times if time_ms < now_ms]
     words: dict[str, Any] = {
         "own": own,
