@@ -69,7 +69,8 @@ class Completion:
     learns_hours
         Whether to learn the hour-of-week profile; without it all hours are alike.
     kinds_max
-        How many kinds have a curve of their own, first come (2 KB each, and up to 66 KB of shares by hour of the week); the rest share one.
+        How many kinds have a curve of their own, first come (2 KB each, and up to 66 KB of shares
+        by hour of the week); the rest share one.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Times as RFC 3339 says, many at once: what `streams.codec.rfc3339` says of each."""
+"""Times as RFC 3339 has them, in UTC, many at once."""
 
 from __future__ import annotations
 

@@ -291,16 +291,9 @@ def linearised(
     joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 :].reshape((4, 4))
     index, weight, open_variance = entry(time_days, level, slot, slot_days, begun)
     rows[:] = 0.0
+    began_days, weekday = jumps[:JUMPS_MAX], int(time_days) % WEEKDAYS
     fill_first(
-        *(
-            rows[ETA],
-            places,
-            int(time_days) % WEEKDAYS,
-            index,
-            weight,
-            time_days,
-            jumps[:JUMPS_MAX],
-        ),
+        *(rows[ETA], places, weekday, index, weight, time_days, began_days),
         *(kind, group, attributes, values),
     )
     u_level, u_wear, share, turn = share_of(mean, own, known)
@@ -318,10 +311,8 @@ def linearised(
         *(own[COVARIANCE:PRIOR_SDS].reshape((2, 2)), known, places[JUMPS]),
         *(jumps[JUMPS_MAX : JUMPS_MAX + CANDIDATES], candidates, spread, joint_mean, joint),
     )
-    belief = believe(
-        *(joint_mean, joint, own[PRIOR_SDS], own[PRIOR_SDS + 1]),
-        *(level_sd, wear_sd, immune_share, slope),
-    )
+    prior_sds = own[PRIOR_SDS], own[PRIOR_SDS + 1]
+    belief = believe(joint_mean, joint, *prior_sds, level_sd, wear_sd, immune_share, slope)
     return eta, variance, slope, open_variance, *within_reason(open_variance, *belief)
 
 

@@ -1,8 +1,10 @@
-"""Reading and collecting in a process of their own, ahead of the learner, where that pays.
+"""Reading, collecting and the register in a process of their own, ahead of the communities, where
+that pays.
 
 The other process is started afresh, never forked: this one may hold numpy's and numba's threads and
-locks by now, which a fork would copy in whatever state they are. It loads nothing of the models, so
-it starts in a fifth of a second. A bounded pipe lies between the two: who reads too fast waits.
+locks by now, which a fork would copy in whatever state they are. It loads no model of retention, so
+it starts in a third of the time that this one takes. A bounded pipe lies between the two: who reads
+too fast waits.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ __all__ = ["Ahead", "reading_ahead"]
 BYTES_MIN = 20_000_000
 # Events in JSON pack to about a tenth.
 _PACKED_SHARE = 10
-# Some hundred appeals' worth of messages: room for the learner's uneven steps.
+# Some hundred appeals' worth of turns: room for uneven steps of learning.
 PIPE_BYTES = 1 << 20
 _LAST_WORDS_S = 10.0
 
 
 class Ahead:
-    """A process that reads and collects.
+    """A process that reads, collects and keeps the register.
 
     Parameters
     ----------

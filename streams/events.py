@@ -1,5 +1,5 @@
-"""Events that come in, messages between the two stages, and facts that go out: frozen, plain,
-timeless.
+"""Events that come in, messages of collectors to the register, and facts that go out: frozen,
+plain, timeless.
 
 Times are integer milliseconds since 1970-01-01 UTC, event time, and say so in their names. Strings
 that come from users (appealer, kind, audience, community, responder) are at most 256 characters;
