@@ -39,6 +39,7 @@ __all__ = ["Completion", "CurvePoint"]
 Floats = NDArray[np.float64]
 
 NORMAL_95 = 1.6448536269514722
+LOG_FACTOR_MAX = 50.0  # an interval as wide as that says that nothing is known
 COHERENCE = 4.0  # checkpoints that an appeal faster or slower than the others shows it at
 APPEAL_CALLS = 10  # checkpoints, at each of which an appeal is learned while the curve is young
 LAW_WEIGHT = 10.0  # responses that the parametric law counts for, in each bin
@@ -180,14 +181,14 @@ class Completion:
         """Return the 90 % interval of the share, the hour-of-week profile taken as known."""
         share = self.share(kind, time_ms, bins)
         variance = self._kinds.get(kind, self._others).variance[bins - 1]
-        factor = exp(NORMAL_95 * sqrt(float(variance)))
+        factor = exp(min(NORMAL_95 * sqrt(float(variance)), LOG_FACTOR_MAX))
         return share / factor, min(1.0, share * factor)
 
     def curve(self, kind: str | None = None) -> list[CurvePoint]:
         """Return the curve of a kind, or of all (None), the hour of the week averaged out."""
         ladder = self._pooled if kind is None else self._kinds.get(kind, self._others)
         shares = ladder.arrived
-        factors = np.exp(NORMAL_95 * np.sqrt(ladder.variance))
+        factors = np.exp(np.minimum(NORMAL_95 * np.sqrt(ladder.variance), LOG_FACTOR_MAX))
         low, high = shares / factors, np.minimum(1.0, shares * factors)
         columns = (shares.tolist(), low.tolist(), high.tolist())
         return [CurvePoint(*point) for point in zip(self.grid.edges_ms, *columns, strict=True)]

@@ -27,6 +27,7 @@ IMMUNE = -1.0  # u of a unit that never wears out: see models.strength
 SHARE_IGNORED = 0.001  # a probability of immunity not worth reckoning with
 NEWTON_STEPS_MAX = 30
 COUNT_MAX = 2_000
+SPREAD_MIN = 0.01  # of the variance that the curvature at the mode says
 
 
 def _keep_apart() -> None:
@@ -342,7 +343,8 @@ def tilted(
         away = nodes[k] - mode
         first += weights[k] * away
         second += weights[k] * away * away
-    return mode + first, second - first * first
+    # Where the count is such a surprise that one node has it all, some spread must be left.
+    return mode + first, max(second - first * first, SPREAD_MIN / curvature)
 
 
 @compiled

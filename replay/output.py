@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from streams.events import Estimate, Level, Rejected, Verdict
-from streams.facts import encode_facts
+from streams.facts import encode_fact, encode_facts
 from streams.learner import Fact
 from streams.settings import ConfigError
 
@@ -77,12 +77,20 @@ class Output:
             self._files[Rejected].write(msgspec.json.encode(reject) + b"\n")
 
     def _write_facts(self) -> None:
-        for kind, lines in encode_facts(self._facts).items():
+        """Write what waits; whatever breaks in, nothing is written twice."""
+        facts, self._facts = self._facts, []
+        try:
+            encoded = encode_facts(facts)
+        except ValueError:
+            for fact in facts:  # up to the one that cannot be written, which is refused again
+                self._files[type(fact)].write(encode_fact(fact) + b"\n")
+            raise
+        for kind, lines in encoded.items():
             self._files[kind].write(lines)
-        self._facts.clear()
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a whole file."""
+        """Write a whole file, after all facts so far."""
         if self.folder is not None:
+            self._write_facts()
             text = msgspec.json.format(msgspec.json.encode(content), indent=2)
             (self.folder / name).write_bytes(text + b"\n")

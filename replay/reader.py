@@ -52,15 +52,26 @@ Event = Appeal | Response | Arrived | Tick | Rejected
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes of a name that are no UTF-8
+        return False
+    return True
+
+
 def source_names(paths: Sequence[str]) -> list[str]:
     """Return what to call each input in rejects: its path, or "stdin" for "-".
 
     Raises
     ------
     ConfigError
-        If a file is missing or named twice.
+        If a file is missing or named twice, or its name is no UTF-8: it could not be written down.
     """
     for path in paths:
+        if not _is_text(path):
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            raise ConfigError(f"{shown}: expected a file name in UTF-8")
         if path != "-" and not Path(path).is_file():
             raise ConfigError(f"{path}: expected a file of events, found none there")
     names = ["stdin" if path == "-" else path for path in paths]

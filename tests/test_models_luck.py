@@ -33,14 +33,14 @@ def scored(shared_sd: float, own_sd: float, seed: int, moments: int = 250) -> Po
 def test_shared_luck_is_found_and_foretold_with() -> None:
     model = scored(shared_sd=0.5, own_sd=0.2, seed=1)
     share = 0.25 / (0.25 + 0.04)
-    assert model.shared_luck["estimate"] == pytest.approx(share, abs=0.1)
+    assert model.shared_luck.mean == pytest.approx(share, abs=0.1)
     first, later = (np.mean(model.scores[which]) for which in ("first", "later"))  # type: ignore[attr-defined]
     assert later > first + 0.3, "siblings tell of each other"
 
 
 def test_luck_of_ones_own_is_not_taken_for_shared() -> None:
     model = scored(shared_sd=0.0, own_sd=0.5, seed=2)
-    assert model.shared_luck["estimate"] < 0.03
+    assert model.shared_luck.mean < 0.03
     first, later = (np.mean(model.scores[which]) for which in ("first", "later"))  # type: ignore[attr-defined]
     assert later == pytest.approx(first, abs=0.1)
 

@@ -257,3 +257,8 @@ def test_a_count_is_seen_as_the_observation_that_does_the_same(
 def test_a_dispersion_is_matched_to_an_uncertain_mean() -> None:
     assert matched_size(0.0, 10.0) == pytest.approx(10.0)
     assert 1.0 / matched_size(0.5, 10.0) == pytest.approx(1.1 * math.exp(0.5) - 1.0)
+
+
+def test_a_count_that_nothing_foretold_leaves_numbers() -> None:
+    seen, noise = seen_as(1e9, -40.0, 0.010958200618897096, 0.5)
+    assert math.isfinite(seen) and noise > 0.0

@@ -156,6 +156,7 @@ def test_a_part_tells_no_watermark_before_its_last() -> None:
     ("arguments", "code", "words"),
     [
         (["absent.jsonl"], 2, "absent.jsonl: expected a file of events"),
+        (["b\udcff.jsonl"], 2, "expected a file name in UTF-8"),
         (["-", "--set", "horizon=soon"], 2, "expected a duration"),
         (["--map", "absent.toml"], 2, "absent.toml"),
         (["--map", "wrong.toml"], 2, "asked.csv"),
