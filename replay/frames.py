@@ -1,9 +1,8 @@
 """What a process that reads and keeps the register says to the one that learns, and how it is
 packed.
 
-A frame is its length (four bytes, little-endian) and msgpack, or JSON where a number is too great
-for that. It holds what one block of events came to: the very turns that communities hear from a
-register, in one process or in two.
+A frame is its length (four bytes, little-endian) and msgpack. It holds what one block of events
+came to: the very turns that communities hear from a register, in one process or in two.
 """
 
 from __future__ import annotations
@@ -65,7 +64,6 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Said | Ended | Failed).decode
-_decode_json = msgspec.json.Decoder(Said | Ended | Failed).decode
 
 
 def said_in_parts(said: Said, before_ms: int) -> Iterator[Said]:
@@ -82,10 +80,7 @@ def said_in_parts(said: Said, before_ms: int) -> Iterator[Said]:
 
 def write_frame(fd: int, frame: Said | Ended | Failed) -> None:
     """Write a frame to a pipe, which may make it wait."""
-    try:
-        body = _encode(frame)
-    except OverflowError:  # a sum beyond 64 bits, which only JSON has
-        body = msgspec.json.encode(frame)
+    body = _encode(frame)
     data = memoryview(len(body).to_bytes(4, "little") + body)
     while data:
         data = data[os.write(fd, data) :]
@@ -98,4 +93,4 @@ def read_frames(pipe: IO[bytes]) -> Iterator[Said | Ended | Failed]:
         body = pipe.read(size)
         if len(body) < size:
             return
-        yield _decode_json(body) if body.startswith(b"{") else _decode(body)
+        yield _decode(body)

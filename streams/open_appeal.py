@@ -16,9 +16,11 @@ import msgspec
 from models.ages import AgeGrid
 from streams.events import Checkpoint, Response
 
-__all__ = ["MICROS", "Held", "OpenAppeal"]
+__all__ = ["MICROS", "MICROS_MAX", "Held", "OpenAppeal"]
 
 MICROS = 1_000_000
+# Sums of value stay there: nine trillion, more than anybody gave, is the most that 64 bits hold.
+MICROS_MAX = (1 << 63) - 1
 _ANY_HASH = 1 << 32
 _UNSETTLED_MIN = 8
 
@@ -93,7 +95,7 @@ class OpenAppeal(msgspec.Struct):
 
     def add_value(self, index: int, micros: int) -> None:
         """Add to the value that came in bin `index`."""
-        self.value_micros[index] = self.value_micros.get(index, 0) + micros
+        self.value_micros[index] = min(self.value_micros.get(index, 0) + micros, MICROS_MAX)
 
     def checkpoint(self, due_ms: int, bins: int, sampled: int) -> Checkpoint:
         """Return how it stands when all responses in the first `bins` are in, and go on to the next
@@ -157,4 +159,4 @@ class OpenAppeal(msgspec.Struct):
 
 def _below(by_bin: dict[int, int], bins: int) -> int:
     """Sum what lies in the first `bins`: what is younger has not all come yet."""
-    return sum(number for index, number in by_bin.items() if index < bins)
+    return min(sum(number for index, number in by_bin.items() if index < bins), MICROS_MAX)

@@ -9,6 +9,7 @@ import msgspec
 
 from models.forecast import Forecast
 from streams.events import Appeal
+from streams.open_appeal import MICROS_MAX
 
 __all__ = ["REPEAT_MAX", "Cell", "Tally", "explained"]
 
@@ -65,7 +66,7 @@ class Tally:
         cell.reach += appeal.reach
         cell.responses += responses
         cell.exits += exits
-        cell.value_micros += value
+        cell.value_micros = min(cell.value_micros + value, MICROS_MAX)
         first = forecast.mean / forecast.retention
         cell.firsts += first
         cell.kept += first * forecast.retention

@@ -15,8 +15,9 @@ from simulator import Deliver, Simulation, one_log
 from strategies import DAY_MS, START_MS, Event, small_settings, streams
 from timeline import timeline
 
-from streams.collector import CollectorState
-from streams.events import Tick
+from streams.collector import Block, CollectorState
+from streams.events import Appeal, Response, Tick
+from streams.open_appeal import MICROS_MAX
 from streams.pipeline import Pipeline, PipelineState
 from streams.state import SCHEMA_VERSION, SnapshotError, pack, unpack
 
@@ -124,3 +125,22 @@ def test_the_hash_seed_leaves_no_trace() -> None:
     }
     assert len(said) == 1
     assert b'"stage":"prior"' in said.pop()
+
+
+def test_the_greatest_values_fit_into_a_snapshot_and_leave_no_trace_of_their_order() -> None:
+    one = next(event for event in STORY if isinstance(event, Appeal))
+    rich = [
+        Response(one.appeal_id, one.time_ms + 1 + n, value=1e12, response_id=identity)
+        for n, identity in enumerate([None, "x", "y"] * 10)
+    ]
+    sums = set()
+    for events in ([*rich], [*reversed(rich)]):
+        pipeline = Pipeline(SETTINGS)
+        far = Tick(one.time_ms + SETTINGS.horizon_ms + SETTINGS.allowed_lateness_ms + 2)
+        block = [one, *events, far]
+        pipeline.receive(Block("s", range(len(block)), block))
+        facts, _ = pipeline.take()
+        assert facts and pack(pipeline.state())
+        (cells,) = pipeline.learner.communities[one.community].tally.kinds.values()
+        sums.add(cells[0].value_micros)
+    assert sums == {MICROS_MAX}
