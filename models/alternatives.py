@@ -22,7 +22,6 @@ __all__ = [
     "ROWS",
     "log_mixtures",
     "log_retention_rows",
-    "log_retentions",
     "mean_retention",
 ]
 
@@ -76,17 +75,15 @@ ROWS = _PARTS.size
 _LOG_RETENTION_MIN, _LOG_RETENTION_MAX = -3.0, 1.6
 
 
-def log_retentions(stocks: Floats, repeat: int, log_retention: float) -> Floats:
-    """Return the log retention that each row says of an appeal, shape (rows,)."""
-    first, second, third = stocks.tolist()
-    return log_retention_rows(first, second, third, float(repeat), log_retention)
-
-
 @compiled
 def log_retention_rows(
     first: float, second: float, third: float, repeat: float, log_retention: float
 ) -> Floats:
-    """Return what `log_retentions` does; the stocks one by one."""
+    """Return the log retention that each row says of an appeal, shape (rows,).
+
+    first, second, third : the stocks at HALF_LIFE_NODES, in appeals. repeat : which ask it is, 1
+    for the first. log_retention : what the pooled model forecasts.
+    """
     parts = np.zeros(_NOTHING + 1)
     parts[0], parts[1], parts[2] = first, second, third
     for i in range(_STARTS.shape[0]):

@@ -61,35 +61,23 @@ def felt_on_axes(own: Stock, kind: Stock, crowd: Stock, series: Stock, time_ms: 
     series, which is part of it. Four calls of `Stock.at`, in one.
     """
     felt = np.empty((3, len(HALF_LIVES_DAYS)))
-    feel_three(
-        felt,
-        own.values,
-        float(time_ms - own.time_ms),
-        kind.values,
-        float(time_ms - kind.time_ms),
-        crowd.values,
-        float(time_ms - crowd.time_ms),
-        series.values,
-        float(time_ms - series.time_ms),
-    )
+    of_self = *_since(own, time_ms), *_since(kind, time_ms)
+    feel_three(felt, *of_self, *_since(crowd, time_ms), *_since(series, time_ms))
     return felt
 
 
 def add_to_all(own: Stock, kind: Stock, crowd: Stock, series: Stock, time_ms: int) -> None:
     """Count an appeal in four stocks. Four calls of `Stock.add`, in one."""
-    count_four(
-        own.values,
-        float(time_ms - own.time_ms),
-        kind.values,
-        float(time_ms - kind.time_ms),
-        crowd.values,
-        float(time_ms - crowd.time_ms),
-        series.values,
-        float(time_ms - series.time_ms),
-    )
+    of_self = *_since(own, time_ms), *_since(kind, time_ms)
+    count_four(*of_self, *_since(crowd, time_ms), *_since(series, time_ms))
     for stock in (own, kind, crowd, series):
         stock.time_ms = time_ms
         stock.appeals += 1
+
+
+def _since(stock: Stock, time_ms: int) -> tuple[Floats, float]:
+    """Return the stocks as they last were, and for how many milliseconds they have faded since."""
+    return stock.values, float(time_ms - stock.time_ms)
 
 
 @compiled

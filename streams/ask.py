@@ -16,7 +16,7 @@ from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS
 from streams.events import Appeal
 
-__all__ = ["DOUBLE", "KIND", "Ask"]
+__all__ = ["DOUBLE", "Ask"]
 
 DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
@@ -86,7 +86,7 @@ class Ask(msgspec.Struct, dict=True):
         come.
         """
         appeal = self.appeal
-        own, kind, crowd = self.seen.stocks
+        own, kind, crowd = self._grid()  # not those of `seen`: who keeps appeals keeps no arrays
         return Features(
             time_days=appeal.time_ms / DAY_MS,
             appealer=appeal.appealer,

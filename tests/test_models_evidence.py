@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.absorb import absorb, absorb_row, gaussian_about_mode
-from models.alternatives import ROWS, log_mixtures, log_retentions, mean_retention
+from models.alternatives import ROWS, log_mixtures, log_retention_rows, mean_retention
 from models.evidence import HALF_LIFE_NODES, KindEvidence, SeriesEvidence, survivors_factor
 from models.stock import HALF_LIVES_DAYS
 
@@ -161,7 +161,10 @@ def test_agrees_with_brute_force(phi: float) -> None:
     for retention in (fresh, decay):
         times, responses, expected, _ = series(rng, retention, phi, appeals=20)
         path = learn(SeriesEvidence(drift_sd=0.0), times, responses, expected, phi)
-        rows = [log_retentions(stocks, i + 1, 0.0) for i, stocks in enumerate(stocks_of(times))]
+        rows = [
+            log_retention_rows(*stocks.tolist(), i + 1.0, 0.0)
+            for i, stocks in enumerate(stocks_of(times))
+        ]
         exact = log_mixtures(exact_log_ratios(responses, expected, phi, rows))
         assert path[-1] == pytest.approx(exact, abs=0.1, rel=0.15)
 
@@ -379,7 +382,7 @@ def test_mean_retention_is_the_weighted_mean_of_the_rows_with_its_quantiles() ->
     rng = np.random.default_rng(16)
     for repeat in (2, 5, 14):
         stocks, ratios = rng.uniform(0.0, 3.0, 3), rng.normal(0.0, 2.0, ROWS)
-        rows = log_retentions(stocks, repeat, -0.4)
+        rows = log_retention_rows(*stocks.tolist(), float(repeat), -0.4)
         weights = np.zeros(ROWS)
         weights[0] = 2.0
         for i in range(1, ROWS - 1):  # what a row weighs beforehand: its mixture, standing alone
