@@ -111,21 +111,23 @@ class Community:
         if turn.share == 0.0:
             return
         ask, model = self._asks[turn.appeal_id], self.model
-        x, seen = ask.features(turn.share), ask.seen_at(turn.share)
+        seen = ask.seen_at(turn.share)
         if self.before_learning is not None:
-            self.before_learning(self, ask, x)
+            self.before_learning(self, ask, ask.features(turn.share))
         responses, now_ms = turn.responses, turn.time_ms
         forecast, log_score = model.forecast_and_score_one(seen, responses)
         latest = self.series.learn(ask, seen, responses, forecast)
         if latest is not None:
             self._judge(latest, ask, now_ms)
-        self.fit.learn(x, responses, forecast, log_score, now_ms)
+        self.fit.learn(responses, forecast, log_score, now_ms)
         model.learn_one(seen, responses)
 
     def _judge(self, latest: Appeal, ask: Ask, now_ms: int) -> None:
         """Judge a series as it stands at its latest appeal, having learned something of another."""
         latest_ask = self._asks.get(latest.appeal_id, ask)
-        if latest_ask.appeal is not latest:  # closed, and its id may be another appeal's by now
+        if (
+            latest_ask.appeal.time_ms != latest.time_ms
+        ):  # closed, and its id another appeal's by now
             latest_ask = ask
         self.series.judge(latest_ask, latest, self.model.forecast_one(latest_ask.seen), now_ms)
 
@@ -162,7 +164,7 @@ class Community:
             "series": len(self.series.verdicts()),
             "kind_evidence": self.series.kind_evidence(),
             "retention": self.model.summary(),
-            "fit": self.fit.summary(),
+            "fit": self.fit.summary(ledger["challengers"]),
             "completion": ledger["completion"],
             "surge": ledger["surge"],
             "by_repeat": by_repeat,
