@@ -8,6 +8,7 @@ arithmetic on milliseconds, so every machine cuts at the same place.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isqrt
 
 __all__ = ["AgeGrid"]
@@ -98,6 +99,11 @@ class AgeGrid:
         if age_ms < self.coarse_from_ms:
             return age_ms // self.fine_ms
         return self.fine_slots + (age_ms - self.coarse_from_ms) // self.coarse_ms
+
+    def bins_by_slot(self) -> list[int]:
+        """Return the bin in which each slot lies."""
+        starts = (0, *self.edges_slot)
+        return [index for index, edges in enumerate(pairwise(starts)) for _ in range(*edges)]
 
     def start_ms(self, slot: int) -> int:
         """Return the age at which a slot begins; that of `slots` is the horizon."""

@@ -317,8 +317,12 @@ class Challengers:
         self.score_then_learn_many([(x, y)])
         return dict(self.log_scores)
 
-    def score_then_learn_many(self, appeals: Sequence[tuple[Features, float]]) -> None:
+    def score_then_learn_many(
+        self, appeals: Sequence[tuple[Features, float]]
+    ) -> dict[str, list[float]]:
         """Do what `score_then_learn` does for one appeal after the other.
+
+        Returns the log scores of each appeal by name.
 
         Raises
         ------
@@ -327,17 +331,19 @@ class Challengers:
         """
         stocks = stocks_of(x for x, _ in appeals)
         _require(appeals, float(stocks.sum()))
-        known = []
+        known, scores = [], {}
         for (x, _), scaled in zip(appeals, self._design.scaled(stocks), strict=True):
             self._design.name(x)
             known.append(self._design.with_stocks(x, scaled))
         # One model after the other: its code and data stay in the processor's cache.
         for name, model in self.models.items():
-            learn, log_score = model.score_then_learn_known, self.log_scores[name]
-            for (x, y), features in zip(appeals, known, strict=True):
-                log_score += learn(x, y, features)
-            self.log_scores[name] = log_score
+            learn, total = model.score_then_learn_known, self.log_scores[name]
+            scores[name] = [learn(x, y, of) for (x, y), of in zip(appeals, known, strict=True)]
+            for score in scores[name]:  # not by `sum`, which from Python 3.12 on mends its rounding
+                total += score
+            self.log_scores[name] = total
         self.appeals += len(appeals)
+        return scores
 
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""

@@ -17,7 +17,6 @@ counts by age slot given the earlier slots, on a grid of ratios and kernels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from math import exp
 from typing import Any
 
@@ -104,7 +103,7 @@ class Surge:
         self._stay = [(exp(-grid.fine_ms / m), exp(-grid.coarse_ms / m)) for m in means_ms]
 
     def learn_one(
-        self, kind: str, slots: Sequence[tuple[int, int]], completion_density: Floats
+        self, kind: str, slots: Sequence[int], completion_density: Floats
     ) -> float | None:
         """Learn an appeal that has reached the horizon.
 
@@ -113,7 +112,7 @@ class Surge:
         kind
             Of the appeal.
         slots
-            Age slots with responses, ascending, and how many.
+            An age slot and how many responses came in it, and so on, in any order.
         completion_density
             What share of the responses was to be expected in each bin, shape (grid.bins,), as
             `Completion.density` says.
@@ -127,12 +126,12 @@ class Surge:
         ValueError
             If there is no such slot, a count is below 1, or the density is none.
         """
-        pairs, density = self._required(slots, completion_density)
-        responses = int(pairs[:, 1].sum())
+        seen, counts, density = self._required(slots, completion_density)
+        responses = int(counts.sum())
         if self.passes_over(kind, responses):
             return None
         self._kinds[kind].met += 1
-        fit = self._fit(pairs[:, 0], pairs[:, 1].astype(float), density)
+        fit = self._fit(seen, counts, density)
         known = self._kinds[kind]
         weight = min(1.0, APPEAL_RESPONSES_MAX / responses)
         known.fit = self.forgetting * known.fit + weight * (fit - fit.max())
@@ -194,20 +193,21 @@ class Surge:
         return list(self._kinds.items())
 
     def _required(
-        self, slots: Sequence[tuple[int, int]], density: Floats
-    ) -> tuple[NDArray[np.int64], Floats]:
-        flat = chain.from_iterable(slots)  # an array of pairs takes ten times as long
-        pairs = np.fromiter(flat, dtype=np.int64).reshape(-1, 2)
+        self, slots: Sequence[int], density: Floats
+    ) -> tuple[NDArray[Any], Floats, Floats]:
+        pairs = np.array(slots, dtype=np.int64).reshape(-1, 2)
         last = self.grid.slots - 1
         wrong = (pairs < (0, 1)) | (pairs > (last, 2**53))
         if wrong.any():
             raise ValueError(f"slots: expected 0 to {last}, counts from 1, got {slots}")
+        by_slot = np.bincount(pairs[:, 0], pairs[:, 1])
+        seen: NDArray[np.intp] = np.flatnonzero(by_slot)
         density = np.asarray(density, dtype=float)
         if density.shape != (self.grid.bins,) or not 0.0 < density.sum() < np.inf:
             raise ValueError(f"density: expected {self.grid.bins} shares >= 0, got {density}")
-        return pairs, density
+        return seen, by_slot[seen].astype(float), density
 
-    def _fit(self, seen: NDArray[np.int64], counts: Floats, density: Floats) -> Floats:
+    def _fit(self, seen: NDArray[np.intp], counts: Floats, density: Floats) -> Floats:
         """Return the log likelihood of an appeal, shape (kernels, ratios), but for a constant."""
         came = np.zeros(self.grid.slots)
         came[seen] = counts

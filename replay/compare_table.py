@@ -14,6 +14,7 @@ from models.forecast import Features
 from models.stock import HALF_LIVES_DAYS
 from streams.ask import Ask
 from streams.community import Community
+from streams.contest import Scores
 
 __all__ = ["LearnedTable", "Listener"]
 
@@ -71,14 +72,12 @@ class Listener:
 
     def __init__(self) -> None:
         self.asks: list[tuple[Community, Ask, float]] = []
-        self._totals: dict[str, dict[str, float]] = {}
-        self._waiting: dict[str, int] = {}
-        self._scores: dict[int, dict[str, float]] = {}
+        self._totals: dict[str, float] = {}
+        self._scores: dict[str, Scores] = {}
 
     def __call__(self, community: Community, ask: Ask, x: Features) -> None:
         """Note an appeal; the scores of the community's last one are known by now."""
         self._settle(community)
-        self._waiting[community.name] = len(self.asks)
         lean = msgspec.structs.replace(ask, bins=[])
         self.asks.append((community, lean, x["exposure"] / ask.appeal.reach))
 
@@ -112,21 +111,28 @@ class Listener:
             log_scores=self._columns(),
         )
 
+    def challenged(self, community: str, scores: Scores) -> None:
+        """Note the challengers' scores of the next appeals of a community."""
+        noted = self._scores.setdefault(community, {})
+        for name, some in scores.items():
+            noted.setdefault(name, []).extend(some)
+
     def _settle(self, community: Community) -> None:
-        """Split the community's running totals of log scores into what the last appeal added."""
-        fit = community.fit.summary()
-        appeals = fit["appeals"]
-        totals = {name: mean * appeals for name, mean in fit["log_score_per_appeal"].items()}
-        before = self._totals.get(community.name, dict.fromkeys(totals, 0.0))
-        row = self._waiting.pop(community.name, None)
-        if row is not None:
-            self._scores[row] = {name: totals[name] - before[name] for name in totals}
-        self._totals[community.name] = totals
+        """Note what the last appeal added to the model's own log score."""
+        total = community.fit.log_score()
+        if community.name in self._totals:
+            added = total - self._totals[community.name]
+            self.challenged(community.name, {"askagain": [added]})
+        self._totals[community.name] = total
 
     def _columns(self) -> dict[str, Floats]:
-        names = list(self._scores[0]) if self._scores else []
-        rows = range(len(self.asks))
-        return {name: np.array([self._scores[row][name] for row in rows]) for name in names}
+        columns: dict[str, Floats] = {}
+        for community, scores in self._scores.items():
+            rows = [row for row, (one, _, _) in enumerate(self.asks) if one.name == community]
+            for name in ("askagain", *(other for other in scores if other != "askagain")):
+                column = columns.setdefault(name, np.empty(len(self.asks)))
+                column[rows] = scores[name]
+        return columns
 
 
 def _stocks(ask: Ask) -> list[float]:

@@ -20,9 +20,11 @@ import msgspec
 from replay.fates import counts_of
 from replay.frames import Ended, Failed, Said, Task, said_in_parts, write_frame
 from replay.garbage import collect_seldom
-from replay.inputs import open_sources
+from replay.inputs import open_lines
 from replay.reader import merge_sources
 from streams.collector import Collector
+from streams.collector_lines import LinesCollector
+from streams.lines import Lines
 from streams.register import Envelope, Register
 from streams.settings import ConfigError
 
@@ -34,13 +36,17 @@ PARTITION = "0"  # the only one
 def feed(task: Task, write: Callable[[Said | Ended | Failed], None]) -> None:
     """Read all that the task names, collect it and enter it. `write` hears of every block."""
     try:
-        sources = open_sources(task.settings, task.paths, task.map_path())
-        collector, register = Collector(task.settings), Register(task.settings, [PARTITION])
+        sources = open_lines(task.settings, task.paths, task.map_path())
+        collector = LinesCollector(task.settings)
+        register = Register(task.settings, [PARTITION])
         events = 0
         for name in sources:
             collector.declare(name)
         for name, block in merge_sources(sources):
-            if block is not None:
+            if isinstance(block, Lines):
+                collector.receive_lines(block)
+                events += len(block)
+            elif block is not None:
                 collector.receive(block)
                 events += len(block.events)
             else:

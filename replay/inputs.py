@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from replay.reader import read_lines, source_names
+from replay.reader import read_lines, read_plain_lines, source_names
 from streams.collector import Block
+from streams.lines import Lines
 from streams.settings import ConfigError, Settings
 
 if TYPE_CHECKING:
     from replay.mapping_rows import Block as MappedBlock
 
-__all__ = ["Inputs", "KafkaSpan", "open_sources"]
+__all__ = ["Inputs", "KafkaSpan", "open_lines", "open_sources"]
 
 SettingsOf = Callable[[dict[str, Any]], Settings]
 Sources = dict[str, Iterator[Block]]
@@ -102,6 +103,16 @@ def open_sources(settings: Settings, paths: list[str], map_file: Path | None) ->
     found = _found(map_file)
     blocks = read_mapped(found, horizon_ms=settings.horizon_ms)
     return {found.name: _numbered(found.name, blocks)}
+
+
+def open_lines(
+    settings: Settings, paths: list[str], map_file: Path | None
+) -> Mapping[str, Iterator[Block | Lines]]:
+    """Return the same as `open_sources`, with plain lines of files left as they are."""
+    if map_file is not None:
+        return open_sources(settings, paths, map_file)
+    names = zip(source_names(paths), paths, strict=True)
+    return {name: read_plain_lines(path) for name, path in names}
 
 
 def _found(map_file: Path) -> Path:

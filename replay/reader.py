@@ -7,14 +7,14 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from heapq import heapify, heappop, heapreplace
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 import zstandard
@@ -25,17 +25,15 @@ from streams.codec import (
     TIME_MS_MAX,
     TIME_MS_MIN,
     Arrived,
-    BadEvent,
-    decode_event,
     decode_lines,
     event_at,
-    rejected,
 )
 from streams.collector import Block
 from streams.events import Appeal, Rejected, Response, Tick
+from streams.lines import Lines, decoded_lines
 from streams.settings import ConfigError
 
-__all__ = ["PACKED", "merge_sources", "raw_lines", "read_lines", "source_names"]
+__all__ = ["PACKED", "merge_sources", "raw_lines", "read_lines", "read_plain_lines", "source_names"]
 
 # Small enough for the processor's cache to hold its events until they have been counted: a fifth
 # faster than a megabyte.
@@ -48,6 +46,10 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PACKED = (_GZIP, _ZSTD)
 _LINE_END, _RETURN, _OPEN, _CLOSE = b"\n\r{}"
 
+# Says whether it pays to look at all lines.
+SAMPLE_BYTES = 1 << 11
+
+Taken = TypeVar("Taken", bound="Block | Lines")
 Event = Appeal | Response | Arrived | Tick | Rejected
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
@@ -86,13 +88,24 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
     `on_bytes` hears how many bytes of the file (compressed, if it is) have been read. A file that
     breaks off (cut gzip, read error) ends with a reject that says so.
     """
+    return _read(path, _block, on_bytes)
+
+
+def read_plain_lines(path: str) -> Iterator[Block | Lines]:
+    """Read as `read_lines` does; where most lines are plain, those are left as they are."""
+    return _read(path, _lines, lambda _: None)
+
+
+def _read(
+    path: str, take: Callable[[str, int, bytes], Taken], on_bytes: Callable[[int], None]
+) -> Iterator[Block | Taken]:
     name = "stdin" if path == "-" else path
     line = 1
     try:
         with _opened(path) as raw:
             for text in _texts(_chunks(raw)):
                 for part in _cut(text, 2 * CHUNK_BYTES):
-                    yield _block(name, line, part)
+                    yield take(name, line, part)
                     line += part.count(b"\n")
                 on_bytes(raw.tell() if raw.seekable() else 0)
     except _UNREADABLE as error:
@@ -177,12 +190,21 @@ def _cut(text: bytes, length: int) -> Iterator[bytes]:
         start = end
 
 
+def _lines(source: str, first_line: int, text: bytes) -> Block | Lines:
+    sample = text[: text.find(b"\n", SAMPLE_BYTES) + 1] or text
+    if Lines(source, first_line, sample).are_mostly_plain():
+        lines = Lines(source, first_line, text)
+        if lines.are_mostly_plain():
+            return lines.decode()
+    return _block(source, first_line, text)
+
+
 def _block(source: str, first_line: int, text: bytes) -> Block:
     found = _at_once(text)
     if found is not None:
         events, times = found
         return Block(source, range(first_line, first_line + len(events)), events, times=times)
-    return _one_by_one(source, first_line, text)
+    return decoded_lines(source, first_line, text)
 
 
 def _at_once(text: bytes) -> tuple[list[Event], list[int]] | None:
@@ -223,23 +245,9 @@ def _is_line_by_line(text: bytes, lines: int) -> bool:
     return bool((data[ends - 1 - (last == _RETURN)] == _CLOSE).all())
 
 
-def _one_by_one(source: str, first_line: int, text: bytes) -> Block:
-    numbers: list[int] = []
-    events: list[Event] = []
-    for number, line in enumerate(text[:-1].split(b"\n"), start=first_line):
-        try:
-            if len(line) > EVENT_BYTES_MAX:
-                raise BadEvent("too_long", None)
-            events.append(decode_event(line))
-        except BadEvent as error:
-            if not line or line.isspace():
-                continue
-            events.append(rejected(source, number, error, line))
-        numbers.append(number)
-    return Block(source, numbers, events)
-
-
-def merge_sources(sources: dict[str, Iterator[Block]]) -> Iterator[tuple[str, Block | None]]:
+def merge_sources(
+    sources: Mapping[str, Iterator[Taken]],
+) -> Iterator[tuple[str, Taken | None]]:
     """Read several sources so that none runs far ahead of the others in event time.
 
     Yields (source, block), and (source, None) once a source has ended.

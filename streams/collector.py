@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from heapq import heappop, heappush, heapreplace
-from itertools import count, islice, pairwise
+from itertools import count, islice
 from typing import Any
 from zlib import crc32
 
@@ -51,7 +51,7 @@ class Collector:
         self.state = state or CollectorState()
         self.messages: list[Opened | Checkpoint] = []
         self.rejects: list[Rejected] = []
-        self._bin_of_slot = _bins_by_slot(self.grid)
+        self._bin_of_slot = self.grid.bins_by_slot()
         self._step_ages_ms = [self.grid.edges_ms[bins - 1] for bins in self.grid.checkpoints]
         self._horizon_ms = settings.horizon_ms
         self._lateness_ms = settings.allowed_lateness_ms
@@ -228,17 +228,22 @@ class Collector:
     def _begin(self, appeal: Appeal) -> None:
         appeal_id, sampled = appeal.appeal_id, self.settings.responders_sampled
         self.state.closed.pop(appeal_id, None)
-        opened = OpenAppeal(appeal_id, appeal.community, appeal.time_ms, [0] * self.grid.bins)
-        self.state.opened[appeal_id] = opened
+        opened = self.state.opened[appeal_id] = self._new(appeal)
         self._count("appeals", 1)
         self.messages.append(Opened(appeal.time_ms, appeal))
         self._plan_step(opened)
+        rest = []
         for batch in self.state.held.pop(appeal_id, {}).values():
             self.state.held_count -= len(batch)
-            rest = opened.count_early(batch, self.grid, self._bin_of_slot, sampled)
-            self._count("responses", len(batch) - len(rest))
-            for held in rest:
-                self._count_apart(opened, held)
+            apart = opened.count_early(batch, self.grid, self._bin_of_slot, sampled)
+            self._count("responses", len(batch) - len(apart))
+            rest += apart
+        for held in sorted(rest, key=Held.place):
+            self._count_apart(opened, held)
+
+    def _new(self, appeal: Appeal) -> OpenAppeal:
+        bins = [0] * self.grid.bins
+        return OpenAppeal(appeal.appeal_id, appeal.community, appeal.time_ms, bins)
 
     def _plan_step(self, appeal: OpenAppeal) -> None:
         self._plan(appeal.time_ms + self._step_ages_ms[appeal.step], _CHECK, appeal.appeal_id)
@@ -279,7 +284,7 @@ class Collector:
         batches = self.state.held.get(appeal_id, {})
         batch = batches.pop(due_ms, ())
         self.state.held_count -= len(batch)
-        for held in batch:
+        for held in sorted(batch, key=Held.place):
             self._reject_held(held, "unknown_appeal", "appeal_id")
         if not batches:
             self.state.held.pop(appeal_id, None)
@@ -393,8 +398,3 @@ _DOES = {
     _CHECK: Collector._check,
     _FORGET: Collector._forget,
 }
-
-
-def _bins_by_slot(grid: AgeGrid) -> list[int]:
-    starts = (0, *grid.edges_slot)
-    return [index for index, edges in enumerate(pairwise(starts)) for _ in range(*edges)]

@@ -80,8 +80,8 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
 
     `bin_start` is the first age bin reported, `counts` the responses by bin from there on (exits
     apart), `responses` and `exits` the totals so far. At the horizon (`final`) it carries what is
-    only worth sending once: the responses by age slot (pairs of slot and count; models.surge) and
-    the sampled responders' hashes (for reciprocity).
+    only worth sending once: the responses by age slot (slot, count, slot, count: as
+    models.surge takes them) and the sampled responders' hashes (for reciprocity).
     """
 
     time_ms: int
@@ -93,7 +93,7 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     exits: int
     value_micros: int
     final: bool = False
-    slots: list[tuple[int, int]] = []
+    slots: list[int] = []
     responders: list[int] = []
 
 

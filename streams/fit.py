@@ -1,4 +1,4 @@
-"""How well the model foretells, beside simpler ones: scored on each appeal before learning it."""
+"""How well the model foretells: scored on each appeal before learning it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
-from models.challengers import Challengers
 from models.drift import FitWatch
-from models.forecast import Features, Forecast
+from models.forecast import Forecast
 
 __all__ = ["Fit", "FitState"]
 
-BATCH = 64  # appeals; their features take 100 kB
+BATCH = 64  # appeals
 
 
 class FitState(msgspec.Struct):
@@ -23,15 +22,13 @@ class FitState(msgspec.Struct):
     inside: int = 0
     misfits: int = 0
     misfit_at_ms: int | None = None
-    challengers: dict[str, Any] | None = None
     watch: dict[str, Any] | None = None
 
 
 class Fit:
     """Sums of predictive log scores, the share of counts inside their 90 % interval, and a watch.
 
-    What is learned here decides nothing, so it can wait: appeals are scored in batches, which
-    keeps the challengers' code and data in the processor's cache and takes a third of the time.
+    What is learned here decides nothing, so it can wait: appeals are worked off in batches.
 
     Parameters
     ----------
@@ -41,19 +38,14 @@ class Fit:
 
     def __init__(self, state: FitState | None = None) -> None:
         self._state = state or FitState()
-        self._waiting: list[tuple[Features, int, Forecast, float, int]] = []
-        self._challengers = Challengers()
+        self._waiting: list[tuple[int, Forecast, float, int]] = []
         self._watch = FitWatch()
-        if self._state.challengers is not None:
-            self._challengers.restore(self._state.challengers)
         if self._state.watch is not None:
             self._watch.restore(self._state.watch)
 
-    def learn(
-        self, x: Features, responses: int, forecast: Forecast, log_score: float, now_ms: int
-    ) -> None:
-        """Score the model's `forecast` of an appeal and the challengers', which then learn it."""
-        self._waiting.append((x, responses, forecast, log_score, now_ms))
+    def learn(self, responses: int, forecast: Forecast, log_score: float, now_ms: int) -> None:
+        """Take note of what was foretold of an appeal, and what came."""
+        self._waiting.append((responses, forecast, log_score, now_ms))
         if len(self._waiting) >= BATCH:
             self._work_off()
 
@@ -61,9 +53,8 @@ class Fit:
         if not self._waiting:
             return
         state = self._state
-        appeals, responses, forecasts, log_scores, times_ms = zip(*self._waiting, strict=True)
-        self._challengers.score_then_learn_many(list(zip(appeals, responses, strict=True)))
-        state.appeals += len(appeals)
+        responses, forecasts, log_scores, times_ms = zip(*self._waiting, strict=True)
+        state.appeals += len(responses)
         for log_score in log_scores:  # not by `sum`, which from Python 3.12 on mends its rounding
             state.log_score += log_score
         for y, forecast in zip(responses, forecasts, strict=True):
@@ -76,11 +67,19 @@ class Fit:
                 state.misfit_at_ms = now_ms
         self._waiting.clear()
 
-    def summary(self) -> dict[str, Any]:
-        """Return log scores in nats an appeal, the greater the better; ours first."""
+    def log_score(self) -> float:
+        """Return the sum of the model's log scores, in nats."""
+        self._work_off()
+        return self._state.log_score
+
+    def summary(self, challengers: dict[str, float]) -> dict[str, Any]:
+        """Return log scores in nats an appeal, the greater the better; ours first.
+
+        challengers : the sums of theirs over the same appeals.
+        """
         self._work_off()
         state, appeals = self._state, max(self._state.appeals, 1)
-        scores = {"askagain": state.log_score, **self._challengers.log_scores}
+        scores = {"askagain": state.log_score, **challengers}
         return {
             "appeals": state.appeals,
             "log_score_per_appeal": {name: total / appeals for name, total in scores.items()},
@@ -92,6 +91,5 @@ class Fit:
     def state(self) -> FitState:
         """Return everything kept as plain data."""
         self._work_off()
-        self._state.challengers = self._challengers.state()
         self._state.watch = self._watch.state()
         return self._state

@@ -18,6 +18,7 @@ from models.design import unit_of
 from models.forecast import Features
 from models.surge import Surge
 from streams.ask import DOUBLE, Ask
+from streams.contest import Contest
 from streams.events import Appeal, Checkpoint, Opened
 from streams.exposure import Exposure, ExposureState, Felt
 from streams.recent import Recent
@@ -43,6 +44,7 @@ class LedgerState(msgspec.Struct, kw_only=True):
     reciprocity: ReciprocityState
     completion: dict[str, Any]
     surge: dict[str, Any]
+    challengers: dict[str, Any]
 
 
 class Ledger:
@@ -59,6 +61,8 @@ class Ledger:
     ----------
     asks
         The open appeals, by id.
+    contest
+        The challengers.
     """
 
     def __init__(self, name: str, settings: Settings, state: LedgerState | None = None) -> None:
@@ -77,6 +81,7 @@ class Ledger:
         self.reciprocity = Reciprocity(
             settings.responders_max, state.reciprocity if state else None
         )
+        self.contest = Contest(state.challengers if state else None)
         if state is not None:
             self.completion.restore(state.completion)
             self.surge.restore(state.surge)
@@ -156,6 +161,8 @@ class Ledger:
         if ended or share >= LEARNING_SHARE:
             ask.learned = True
             turns.append(Ripe(*said))
+            if share > 0.0:  # else it was cut off at once, and has shown nothing
+                self.contest.learn(ask.features(share), ask.responses)
 
     def _learn_completion(self, ask: Ask, bins: int) -> None:
         """Let the completion curve learn the bins it has not seen of an appeal with responses."""
@@ -187,6 +194,7 @@ class Ledger:
             "completion": self._curves(),
             "surge": self._surges(),
             "forgotten": self.exposure.forgotten(),
+            "challengers": self.contest.log_scores(),
         }
 
     def _curves(self) -> dict[str, list[dict[str, float]]]:
@@ -222,4 +230,5 @@ class Ledger:
             reciprocity=self.reciprocity.state(),
             completion=self.completion.state(),
             surge=self.surge.state(),
+            challengers=self.contest.state(),
         )

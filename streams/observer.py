@@ -160,7 +160,7 @@ class Observer:
             self._attribute(learned, ledger)
             under_way(rows, ledger, learned.outlooks)
             learned_rows(rows, community, ledger, watermark_ms, kinds[name])
-            self._weigh_fit(rows, learned, community, watermark_ms)
+            self._weigh_fit(rows, learned, community, ledger, watermark_ms)
             verdicts += current_verdicts(community, watermark_ms)
         series_rows(rows, verdicts, self._sums.get, watermark_ms, self._series_max)
         self._show(f"learner {partition}", learned, rows)
@@ -226,8 +226,10 @@ class Observer:
                 appeal = ask.appeal
                 outlook.series = series_id(ledger.name, appeal.appealer, appeal.kind)
 
-    def _weigh_fit(self, rows: Rows, learned: _Learned, community: Community, now_ms: int) -> None:
-        summary = community.fit.summary()
+    def _weigh_fit(
+        self, rows: Rows, learned: _Learned, community: Community, ledger: Ledger, now_ms: int
+    ) -> None:
+        summary = community.fit.summary(ledger.contest.log_scores())
         appeals, sums = summary["appeals"], _sums_of(summary)
         past = learned.fits.setdefault(community.name, deque([(0, {})]))
         while len(past) > 1 and appeals - past[1][0] >= LATE_APPEALS:

@@ -6,8 +6,8 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from operator import eq
 from zlib import crc32
 
@@ -23,6 +23,7 @@ MICROS = 1_000_000
 MICROS_MAX = (1 << 63) - 1
 _ANY_HASH = 1 << 32
 _UNSETTLED_MIN = 8
+_RUNS_MAX = 4096  # numbers: beyond, most slots have been met before
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -36,13 +37,18 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Order responses with one id: the least counts, whichever came first."""
         return self.response.time_ms, msgspec.json.encode(self.response)
 
+    def place(self) -> tuple[str, int]:
+        """Order responses by where they stood."""
+        return self.source, self.line
+
 
 class OpenAppeal(msgspec.Struct):
     """An appeal that draws responses.
 
-    `slots` and `bins` count responses by age; `exits` and `value_micros` by bin, where there are
-    any. Of responses with an id, those in `unsettled` may yet give way to another with the same id;
-    those in `settled` are older than the watermark, so that nothing can come before them.
+    `bins` count responses by age, and so do `slots` and `runs` together (slot, responses, slot,
+    responses, as they came); `exits` and `value_micros` by bin, where there are any. Of responses
+    with an id, those in `unsettled` may yet give way to another with the same id; those in
+    `settled` are older than the watermark, so that nothing can come before them.
     """
 
     appeal_id: str
@@ -50,6 +56,7 @@ class OpenAppeal(msgspec.Struct):
     time_ms: int
     bins: list[int]
     slots: dict[int, int] = {}
+    runs: list[int] = []
     exits: dict[int, int] = {}
     value_micros: dict[int, int] = {}
     step: int = 0
@@ -93,6 +100,32 @@ class OpenAppeal(msgspec.Struct):
                 rest.append(held)
         return rest
 
+    def count_runs(
+        self,
+        slots: list[int],
+        bins: Iterable[tuple[int, int, int]],
+        hashes: list[int],
+        sampled: int,
+    ) -> None:
+        """Count ordinary responses, as models.runs has them."""
+        self.runs += slots
+        if len(self.runs) > _RUNS_MAX:
+            self._join_runs()
+        by_bin = self.bins
+        for index, number, micros in bins:
+            by_bin[index] += number
+            if micros >= 0:
+                self.add_value(index, micros)
+        self.responders += hashes
+        if len(self.responders) > 2 * sampled:
+            self.forget_responders(sampled)
+
+    def _join_runs(self) -> None:
+        counts = self.slots
+        for slot, number in zip(self.runs[::2], self.runs[1::2], strict=True):
+            counts[slot] = counts.get(slot, 0) + number
+        self.runs = []
+
     def add_value(self, index: int, micros: int) -> None:
         """Add to the value that came in bin `index`."""
         self.value_micros[index] = min(self.value_micros.get(index, 0) + micros, MICROS_MAX)
@@ -124,7 +157,10 @@ class OpenAppeal(msgspec.Struct):
         last = self.checkpoint(due_ms, len(self.bins), sampled)
         self.forget_responders(sampled)
         return msgspec.structs.replace(
-            last, final=True, slots=sorted(self.slots.items()), responders=self.responders
+            last,
+            final=True,
+            slots=[*chain.from_iterable(sorted(self.slots.items())), *self.runs],
+            responders=self.responders,
         )
 
     def settle(self, watermark_ms: int, sampled: int) -> None:

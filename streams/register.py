@@ -9,12 +9,14 @@ time, then what happened, then community and id.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from heapq import heappop, heappush
 from operator import itemgetter
 
 import msgspec
 
+from streams.contest import Scores
 from streams.events import Checkpoint, Opened
 from streams.ledger import Ledger, LedgerState
 from streams.settings import Settings
@@ -77,6 +79,8 @@ class Register:
     ----------
     turns
         What the ledgers have said, to be taken away.
+    on_scores
+        Hears of the challengers' scores, by community.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Register:
     ) -> None:
         self.settings = settings
         self.turns: list[Turn] = []
+        self.on_scores: Callable[[str, Scores], None] | None = None
         self.redelivered = redelivered
         self.partitions = {} if known is None else known
         for name in partitions:
@@ -121,6 +126,8 @@ class Register:
 
     def _begin(self, name: str) -> Ledger:
         ledger = self.ledgers[name] = Ledger(name, self.settings)
+        if self.on_scores is not None:
+            ledger.contest.on_scores = partial(self.on_scores, name)
         return ledger
 
     def watermark_ms(self) -> int:

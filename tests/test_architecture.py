@@ -21,6 +21,9 @@ CORE = {
         *("collector", "exposure", "reciprocity", "series", "standing", "tally", "design", "fit"),
         *(
             "ask",
+            "contest",
+            "lines",
+            "collector_lines",
             "turns",
             "ledger",
             "register",

@@ -34,9 +34,11 @@ def ages(rng: np.random.Generator, mean: float, ratio: float, median_ms: float) 
     return drawn[drawn < WEEK_MS]
 
 
-def by_slot(drawn: Floats) -> list[tuple[int, int]]:
+def by_slot(drawn: Floats) -> list[int]:
     counts = np.histogram(drawn, SLOT_EDGES)[0]
-    return [(int(slot), int(counts[slot])) for slot in np.flatnonzero(counts)]
+    slots = np.flatnonzero(counts)
+    flat: list[int] = np.stack((slots, counts[slots]), axis=1).ravel().tolist()
+    return flat
 
 
 def appeals(seed: int, number: int, mean: float, ratio: float, wobble: float = 0.0) -> list[Floats]:
@@ -107,26 +109,24 @@ def test_past_responses_decay_through_fine_and_coarse_slots() -> None:
 
 def test_few_responses_say_nothing() -> None:
     surge, density = Surge(GRID), np.full(GRID.bins, 1.0 / GRID.bins)
-    assert surge.learn_one("k", [(3, 49)], density) is None
+    assert surge.learn_one("k", [3, 49], density) is None
     assert surge.ratio("k") is None
-    assert surge.learn_one("k", [(3, 60), (9, 20)], density) is None  # of its kind, not of itself
+    assert surge.learn_one("k", [3, 60, 9, 20], density) is None  # of its kind, not of itself
     assert surge.ratio("k") is not None
     assert surge.learn_one("k", [], density) is None
 
 
 def test_once_a_kind_is_known_only_some_appeals_are_looked_at() -> None:
     surge, density = Surge(GRID, every=10), np.full(GRID.bins, 1.0 / GRID.bins)
-    looked = [
-        surge.learn_one("k", [(slot, 1) for slot in range(250)], density) is not None
-        for _ in range(60)
-    ]
+    slots = np.stack((np.arange(250), np.ones(250, int)), axis=1).ravel().tolist()
+    looked = [surge.learn_one("k", slots, density) is not None for _ in range(60)]
     assert all(looked[:20]) and sum(looked[20:]) == 4
 
 
 def test_kinds_are_capped() -> None:
     surge, density = Surge(GRID, kinds_max=2), np.full(GRID.bins, 1.0 / GRID.bins)
     for kind in ("a", "b", "c"):
-        surge.learn_one(kind, [(3, 300)], density)
+        surge.learn_one(kind, [3, 300], density)
     assert surge.kinds == ("a", "b")
     assert surge.ratio("c") is None
 
@@ -150,12 +150,12 @@ def test_restored_it_goes_on_identically() -> None:
 
 def test_refuses_what_cannot_be() -> None:
     surge, density = Surge(GRID), np.full(GRID.bins, 1.0 / GRID.bins)
-    for slots in ([(-1, 60)], [(GRID.slots, 60)], [(3, 0)]):
+    for slots in ([-1, 60], [GRID.slots, 60], [3, 0]):
         with pytest.raises(ValueError, match="slots: expected"):
             surge.learn_one("k", slots, density)
     for wrong in (density[:-1], density * math.nan, density * 0.0):
         with pytest.raises(ValueError, match="density: expected"):
-            surge.learn_one("k", [(3, 60)], wrong)
+            surge.learn_one("k", [3, 60], wrong)
     assert surge.kinds == ()
 
 

@@ -62,7 +62,7 @@ def test_an_appeal_opens_is_looked_at_and_closes() -> None:
     assert (last.responses, last.exits, last.value_micros) == (5, 1, 10_000_000)
     counts = [count for check in checks for count in check.counts]
     assert len(counts) == grid.bins
-    assert sum(counts) == sum(count for _, count in last.slots) == 5
+    assert sum(counts) == sum(last.slots[1::2]) == 5
     assert fates(collector) == {"appeals": 1, "responses": 3, "exits": 1, "ticks": 1}
 
 
@@ -118,7 +118,7 @@ def test_of_responses_with_one_id_the_earliest_counts() -> None:
         assert fates(collector) == {"appeals": 1, "responses": 1, "duplicate": 2, "ticks": 1}
         last = final(collector)
         assert (last.responses, last.value_micros, len(last.responders)) == (7, 0, 1)
-        assert last.slots == [(0, 7)]
+        assert last.slots == [0, 7]
 
 
 def test_an_exit_may_give_way_to_a_response_and_the_other_way_round() -> None:

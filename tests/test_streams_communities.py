@@ -12,6 +12,7 @@ from models.forecast import Features, Forecast
 from models.stock import HALF_LIVES_DAYS
 from streams.codec import rfc3339
 from streams.collector import Block
+from streams.contest import Contest
 from streams.events import Appeal, Response, Tick
 from streams.facts import encode_fact
 from streams.fit import Fit
@@ -77,7 +78,7 @@ def test_series_that_come_back_after_half_a_year_are_restored_as_they_were() -> 
 
 @pytest.mark.parametrize("interrupted_at", [1, 63, 64, 65, 100])
 def test_where_scores_are_interrupted_leaves_no_trace(interrupted_at: int) -> None:
-    straight, parted = Fit(), Fit()
+    straight, parted = (Fit(), Contest()), (Fit(), Contest())
     for n in range(150):
         stocks = np.full(len(HALF_LIVES_DAYS), n % 3 + 0.5)
         x = Features(
@@ -94,12 +95,15 @@ def test_where_scores_are_interrupted_leaves_no_trace(interrupted_at: int) -> No
             attributes={},
         )
         forecast = Forecast(0.9, 0.8, 1.0, 9.0 + n % 5, 3.0, 19.0, 0.1)
-        for fit in (straight, parted):
-            fit.learn(x, 3 + n % 11, forecast, -2.0 - 0.1 * (n % 7), n)
+        for fit, contest in (straight, parted):
+            fit.learn(3 + n % 11, forecast, -2.0 - 0.1 * (n % 7), n)
+            contest.learn(x, 3 + n % 11)
         if n == interrupted_at:
-            parted = Fit(parted.state())
-    assert pack(straight.state()) == pack(parted.state())
-    assert straight.summary() == parted.summary()
+            parted = Fit(parted[0].state()), Contest(parted[1].state())
+    for one, other in zip(straight, parted, strict=True):
+        assert pack(one.state()) == pack(other.state())
+    (fit, contest), (other_fit, other_contest) = straight, parted
+    assert fit.summary(contest.log_scores()) == other_fit.summary(other_contest.log_scores())
 
 
 def test_what_is_known_of_units_stays_one_array_as_it_grows() -> None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -23,6 +24,7 @@ from replay.reader import read_lines
 from replay.scenarios import settings_of
 from replay.simulate import write_simulation
 from streams.community import Community
+from streams.contest import Contest
 from streams.pipeline import Pipeline
 from streams.settings import Settings
 
@@ -72,24 +74,27 @@ def learning(events: Path) -> tuple[float, float]:
     """Replay in this process. Returns microseconds an appeal that learning took, all models on, and
     that everything took; after the first quarter, when all compiled code has been loaded.
     """
-    spent, learn = [], Community.learn
+    spent: dict[type, list[tuple[float, float]]] = {Community: [], Contest: []}
 
-    def timed(community: Community, *args: Any) -> None:
-        began_s = time.perf_counter()
-        learn(community, *args)
-        now_s = time.perf_counter()
-        spent.append((now_s, now_s - began_s))
+    def timed(learns: Any) -> Any:
+        learn = learns.learn
 
-    Community.learn = timed  # type: ignore[method-assign]
-    try:
+        def learn_timed(*args: Any) -> None:
+            began_s = time.perf_counter()
+            learn(*args)
+            now_s = time.perf_counter()
+            spent[learns].append((now_s, now_s - began_s))
+
+        return patch.object(learns, "learn", learn_timed)
+
+    with timed(Community), timed(Contest):
         sources = {str(events): read_lines(str(events))}
         replay(Pipeline(Settings()), sources, Output(None))
-    finally:
-        Community.learn = learn  # type: ignore[method-assign]
-    start = len(spent) // 4
-    appeals = len(spent) - start
-    learned_s = sum(seconds for _, seconds in spent[start:])
-    return 1e6 * learned_s / appeals, 1e6 * (spent[-1][0] - spent[start][0]) / appeals
+    start = len(spent[Community]) // 4
+    appeals = len(spent[Community]) - start
+    learned_s = sum(seconds for some in spent.values() for _, seconds in some[start:])
+    began_s, ended_s = (spent[Community][at][0] for at in (start, -1))
+    return 1e6 * learned_s / appeals, 1e6 * (ended_s - began_s) / appeals
 
 
 def world(folder: Path, appeals: int) -> Path:

@@ -1,0 +1,184 @@
+"""The first stage over lines as they are read: a response in a plain line costs no object.
+
+Counting commutes, so all plain responses of some lines are counted before anything else in them
+happens. What is not merely counted (an appeal, a response with an id, anything that is rejected)
+takes its turn as its line has it, after all that was due before.
+
+An appeal opens only when the watermark has passed it, and many responses come before. Where the
+appeal has been *announced*, they are counted as if it had opened, and kept so until it does; should
+it open at another time or not at all, they are taken back and held one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from models.runs import (
+    APART,
+    UNOPENED,
+    Fates,
+    Runs,
+    count_by_appeal,
+    cuts_of,
+    fates_of,
+    newest_before,
+)
+from models.scan import GROUP, NONE, Whole
+from streams.codec import decode_event
+from streams.collector import Collector
+from streams.collector_state import CollectorState, Source
+from streams.events import Appeal, Response
+from streams.lines import Lines
+from streams.open_appeal import Held, OpenAppeal
+from streams.settings import Settings
+
+__all__ = ["LinesCollector"]
+
+
+class _Announced(NamedTuple):
+    """An appeal that is to open: how it will stand by what has come, and the lines of that, should
+    it be taken back: source, numbers and text.
+    """
+
+    appeal: OpenAppeal
+    lines: list[tuple[str, list[int], bytes]]
+
+    def responses(self) -> int:
+        """Return how many responses have been counted."""
+        return sum(len(numbers) for _, numbers, _ in self.lines)
+
+
+class LinesCollector(Collector):
+    """A collector that takes lines as well as blocks, and says the same of both.
+
+    Parameters
+    ----------
+    settings, state
+        See `Collector`.
+    """
+
+    def __init__(self, settings: Settings, state: CollectorState | None = None) -> None:
+        super().__init__(settings, state)
+        self._cuts = cuts_of(self.grid, self._bin_of_slot)
+        self._announced: dict[str, _Announced] = {}
+        self._unsure: set[str] = set()  # announced at two times
+
+    def receive_lines(self, lines: Lines) -> None:
+        """Apply lines, of which none was applied before."""
+        self.declare(lines.source)
+        source = self.state.sources[lines.source]
+        assert not source.finished, f"{lines.source}: an event after the end"
+        assert source.next_line <= lines.first_line, f"{lines.source}: lines come again"
+        newest_ms = newest_before(lines.rows, source.newest_ms)
+        self._announce(lines, newest_ms)
+        for index in np.flatnonzero(self._take_plain(lines, newest_ms) == APART).tolist():
+            self._go_on(source, int(newest_ms[index]))
+            self._apply_line(source, lines, index)
+        self._go_on(source, int(newest_ms[-1]))
+        source.next_line = lines.first_line + len(lines.rows)
+
+    def _go_on(self, source: Source, newest_ms: int) -> None:
+        source.newest_ms = newest_ms
+        self._advance(self.watermark_ms())
+
+    def _apply_line(self, source: Source, lines: Lines, index: int) -> None:
+        event = lines.apart.get(index)
+        if event is not None or lines.rows[index, GROUP] != NONE:  # else it is empty
+            self._apply(source, lines.block(index), 0)
+        if type(event) is Appeal and (event.time_ms + 1, event.appeal_id) not in self.state.pending:
+            self._take_back(event.appeal_id)  # it was rejected; or it has opened
+            self._unsure.discard(event.appeal_id)
+
+    # Appeals that have been announced.
+
+    def _announce(self, lines: Lines, newest_ms: Whole) -> None:
+        others_ms = self.state.others_ms(lines.source)
+        for index, event in lines.apart.items():
+            if type(event) is not Appeal:
+                continue
+            watermark_ms = min(int(newest_ms[index]), others_ms) - self._lateness_ms
+            known = self._announced.get(event.appeal_id)
+            if known is not None and known.appeal.time_ms != event.time_ms:
+                self._take_back(event.appeal_id)
+                self._unsure.add(event.appeal_id)
+            elif known is None and event.time_ms >= watermark_ms:
+                if event.appeal_id not in self._unsure:
+                    self._announced[event.appeal_id] = _Announced(super()._new(event), [])
+
+    def _new(self, appeal: Appeal) -> OpenAppeal:
+        """Return it as it was announced, or else afresh."""
+        self._unsure.discard(appeal.appeal_id)
+        announced = self._announced.get(appeal.appeal_id)
+        if announced is None:
+            return super()._new(appeal)
+        new = announced.appeal
+        if (new.time_ms, new.community) != (appeal.time_ms, appeal.community):
+            self._take_back(appeal.appeal_id)
+            return super()._new(appeal)
+        count = announced.responses()
+        self.state.held_count -= count
+        self._count("responses", count)
+        del self._announced[appeal.appeal_id]
+        return new
+
+    def _take_back(self, appeal_id: str) -> None:
+        """Hold one by one what has come for an appeal that was announced."""
+        announced = self._announced.pop(appeal_id, None)
+        if announced is None:
+            return
+        self.state.held_count -= announced.responses()
+        for source, numbers, text in announced.lines:
+            for number, line in zip(numbers, text.splitlines(), strict=True):
+                response = decode_event(line)
+                assert isinstance(response, Response)
+                self._hold(Held(source, number, response))
+
+    # Plain responses.
+
+    def _take_plain(self, lines: Lines, newest_ms: Whole) -> Fates:
+        """Count and hold what is plain; return what is to become of each line."""
+        room = self.settings.held_responses_max - self.state.held_count
+        announced = self._announced if len(lines.rows) <= room else {}
+        appeals = [self._counting(appeal_id, announced) for appeal_id in lines.appeal_ids]
+        since_ms = np.array([UNOPENED if one is None else one.time_ms for one in appeals], np.int64)
+        others_ms, lateness_ms = self.state.others_ms(lines.source), self._lateness_ms
+        fates = fates_of(lines.rows, newest_ms, others_ms, lateness_ms, since_ms, self._cuts)
+        below = [0 if one is None else one.responder_below for one in appeals]
+        runs = count_by_appeal(lines.rows, fates, since_ms, np.array(below, np.int64), self._cuts)
+        self._add_runs(lines, appeals, runs)
+        return fates
+
+    def _counting(self, appeal_id: str, announced: Mapping[str, _Announced]) -> OpenAppeal | None:
+        """Return the appeal for which a plain response to this id counts, if that is sure."""
+        appeal = self.state.opened.get(appeal_id)
+        if appeal is None and appeal_id in announced and appeal_id not in self.state.closed:
+            return announced[appeal_id].appeal
+        return appeal
+
+    def _add_runs(self, lines: Lines, appeals: list[OpenAppeal | None], runs: Runs) -> None:
+        sampled, announced = self.settings.responders_sampled, self._announced
+        slots, bins = runs.slots.ravel().tolist(), list(zip(*runs.bins.tolist(), strict=True))
+        hashes, ends, counted = runs.hashes.tolist(), runs.ends.tolist(), 0
+        for appeal, first, end in zip(appeals, ends, ends[1:], strict=False):
+            if appeal is None or end == first:
+                continue
+            appeal.count_runs(
+                slots[2 * first[0] : 2 * end[0]],
+                bins[first[1] : end[1]],
+                hashes[first[2] : end[2]],
+                sampled,
+            )
+            early = announced.get(appeal.appeal_id)
+            if early is not None and early.appeal is appeal:
+                self._keep(early, lines, runs.lines[first[3] : end[3]])
+            else:
+                counted += end[3] - first[3]
+        self._count("responses", counted)
+
+    def _keep(self, early: _Announced, lines: Lines, indexes: Whole) -> None:
+        numbers = (indexes + lines.first_line).tolist()
+        early.lines.append((lines.source, numbers, lines.copied(indexes)))
+        self.state.held_count += len(numbers)
