@@ -27,6 +27,7 @@ from river import base
 from models.design import Appeal, read_appeal
 from models.dispersion import GridPosterior
 from models.effects import BLANK, Effects
+from models.first import first_in_place
 from models.forecast import Forecast
 from models.gaps import Gaps
 from models.gaussian import NORMAL_95, seen_as
@@ -50,7 +51,6 @@ STATE_VERSION = 3
 # often is better than others, and a level drawn to the mean would make that weaker wear-out. By no
 # fixed amount: where an answer ends the asking, those asked on are held the less willing by it.
 LEARNING_LEVEL_FACTOR, LEARNING_LEVEL_SD_MAX = 2.0, 1.0
-_OTHERS_ONLY: Floats = np.array([[0.0], [0.0], [1.0]])  # of the axes: design.AXES
 SURPRISE_MAX = 8.0  # natural log: a factor of three thousand
 
 
@@ -103,7 +103,7 @@ class PooledRetention(base.Regressor):
         self._first_unit: dict[str, str] = {}
         self.gaps = Gaps()
         self.learned = 0
-        self._joint, self._spare = self._new_joints()
+        self._joint = Joint(self._coefficients.capacity)
         # The appeal that the joint is of, and how many slots and coefficients there were.
         self._asked: tuple[Appeal, int, int] | None = None
 
@@ -199,15 +199,16 @@ class PooledRetention(base.Regressor):
             which is larger.
         """
         appeal = self.read(x)
-        alone = Appeal(*appeal[:5], appeal.stocks * _OTHERS_ONLY, *appeal[6:])
-        belief = self._linearise(self._spare, alone, BLANK).belief
-        unknown = max(0.0, belief.eta_variance - self.level_sd**2)
-        _, passing = self._level.moments(appeal.time_days, self._coefficients)
+        log_mean, variance, passing = first_in_place(
+            *(appeal, self.layout, self._level, self._effects),
+            *(self.level_sd, self.strength),
+        )
+        unknown = max(0.0, variance - self.level_sd**2)
         passing = min(max(passing, 0.0), unknown)
         luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
         if luck is not None:
-            return belief.eta + luck.mean, sqrt(passing + luck.variance)
-        return belief.eta, sqrt(passing)
+            return log_mean + luck.mean, sqrt(passing + luck.variance)
+        return log_mean, sqrt(passing)
 
     def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
         """Return the checked features of an appeal.
@@ -305,28 +306,19 @@ class PooledRetention(base.Regressor):
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
         slot, size, asked = self._level.slot, self._coefficients.size, self._asked
         if asked is None or asked[0] is not appeal or asked[1] != slot or asked[2] != size:
-            self._linearise(self._joint, appeal, unit)
+            self._joint.linearise(
+                *(appeal, unit, self.layout, self._level, self._effects),
+                *(self.level_sd, self.strength),
+            )
             self._asked = appeal, slot, size
         return self._joint
-
-    def _linearise(self, joint: Joint, appeal: Appeal, unit: int) -> Joint:
-        spreads = self._spreads
-        joint.linearise(
-            *(appeal, unit, self.layout, self._level, self._effects),
-            *(spreads.level_sd, spreads.strength),
-        )
-        return joint
-
-    def _new_joints(self) -> tuple[Joint, Joint]:
-        """Return one for the appeal that is asked about, one for what would be in its place."""
-        return Joint(self._coefficients.capacity), Joint(self._coefficients.capacity)
 
     def _fit(self) -> None:
         """Make room for as many coefficients as there are."""
         capacity = self._coefficients.capacity
         self._effects.fit(capacity)
         if len(self._joint.row) != capacity:
-            self._joint, self._spare = self._new_joints()
+            self._joint = Joint(capacity)
             self._asked = None
 
     def _learning_sds(self) -> tuple[float, float]:

@@ -49,12 +49,16 @@ QUOTE, BACKSLASH, SPACE, TILDE, COLON, COMMA, OPEN, CLOSE, LINE_END = b'"\\ ~:,{
 ZERO, NINE = b"09"
 IS_TYPE, IS_APPEAL, IS_TIME, IS_WHO, IS_COUNT, IS_VALUE = 1, 2, 4, 8, 16, 32
 NEEDED = IS_TYPE | IS_APPEAL | IS_TIME
-WORD_MAX = 9
 TYPE, TIME_OF, COUNT_OF, VALUE_OF, APPEAL, RESPONDER, RESPONSE = (
-    np.uint64(int.from_bytes(word[-8:]))
+    np.frombuffer(word + b'"', np.uint8).copy()
     for word in (b"type", b"time", b"count", b"value", b"appeal_id", b"responder", b"response")
 )
-LAYOUT = np.frombuffer(b"0000-00-00T00:00:00.000000", np.uint8).copy()
+NAME_LENGTHS = np.zeros(IS_VALUE + 1, np.int64)
+for member, name in (
+    *((IS_TYPE, TYPE), (IS_APPEAL, APPEAL), (IS_TIME, TIME_OF)),
+    *((IS_WHO, RESPONDER), (IS_COUNT, COUNT_OF), (IS_VALUE, VALUE_OF)),
+):
+    NAME_LENGTHS[member] = 1 + len(name)
 SECONDS_LENGTH = len("0000-00-00T00:00:00")
 MILLION = 1_000_000
 DAY_MS = 86_400_000
@@ -124,12 +128,11 @@ def read_line(text: Bytes, start: int, row: Whole, appeal: Whole) -> int:
     at, seen = start, 0
     while text[at] == COMMA or not seen:
         name = after_spaces(text, at + 1)
-        name_end = string_end(text, name)
-        if name_end == NONE:
+        member = member_named(text, name)
+        if not member or member & seen:
             return NONE
-        at = after_spaces(text, name_end + 1)
-        member = member_named(text, name + 1, name_end)
-        if text[at] != COLON or member & seen or not member:
+        at = after_spaces(text, name + NAME_LENGTHS[member])
+        if text[at] != COLON:
             return NONE
         seen |= member
         at = read_member(text, after_spaces(text, at + 1), member, row, appeal)
@@ -147,11 +150,12 @@ def read_member(text: Bytes, at: int, member: int, row: Whole, appeal: Whole) ->
         return read_count(text, at, row)
     if member == IS_VALUE:
         return read_value(text, at, row)
+    if member == IS_TYPE:
+        is_response = text[at] == QUOTE and begins(text, at + 1, RESPONSE)
+        return at + 1 + len(RESPONSE) if is_response else NONE
     end = string_end(text, at)
     if end == NONE or end == at + 1:
         return NONE
-    if member == IS_TYPE:
-        return end + 1 if word(text, at + 1, end) == RESPONSE and end - at == 9 else NONE
     if member == IS_TIME:
         return end + 1 if read_time(text, at + 1, end, row) else NONE
     if member == IS_APPEAL:
@@ -162,31 +166,31 @@ def read_member(text: Bytes, at: int, member: int, row: Whole, appeal: Whole) ->
 
 
 @compiled
-def member_named(text: Bytes, start: int, end: int) -> int:
-    """Return which member has this name; 0 if none has."""
-    name = word(text, start, end)
-    if name == TYPE:
-        return IS_TYPE
-    if name == TIME_OF:
-        return IS_TIME
-    if name == COUNT_OF:
-        return IS_COUNT
-    if name == VALUE_OF:
-        return IS_VALUE
-    if name == APPEAL and text[start] == ord("a"):
-        return IS_APPEAL
-    return IS_WHO if name == RESPONDER and text[start] == ord("r") else 0
+def member_named(text: Bytes, at: int) -> int:
+    """Return which member the name that begins here, with its quote, is; 0 if none."""
+    if text[at] != QUOTE:
+        return 0
+    first = text[at + 1]
+    if first == TIME_OF[0]:
+        if begins(text, at + 1, TIME_OF):
+            return IS_TIME
+        return IS_TYPE if begins(text, at + 1, TYPE) else 0
+    if first == APPEAL[0]:
+        return IS_APPEAL if begins(text, at + 1, APPEAL) else 0
+    if first == RESPONDER[0]:
+        return IS_WHO if begins(text, at + 1, RESPONDER) else 0
+    if first == COUNT_OF[0]:
+        return IS_COUNT if begins(text, at + 1, COUNT_OF) else 0
+    return IS_VALUE if begins(text, at + 1, VALUE_OF) else 0
 
 
 @compiled
-def word(text: Bytes, start: int, end: int) -> np.uint64:
-    """Return the last eight characters of a word of up to nine, as a number; 0 if it is longer."""
-    packed = np.uint64(0)
-    if end - start > WORD_MAX:
-        return packed
-    for byte in text[start:end]:
-        packed = (packed << np.uint64(8)) | np.uint64(byte)
-    return packed
+def begins(text: Bytes, at: int, word: Bytes) -> bool:
+    """Return whether a word stands here, with its closing quote."""
+    for i in range(word.shape[0]):
+        if text[at + i] != word[i]:
+            return False
+    return True
 
 
 @compiled
@@ -269,30 +273,44 @@ def read_time(text: Bytes, start: int, end: int, row: Whole) -> bool:
     """Read a time in UTC, rounded down to milliseconds; return whether it is plainly one."""
     if not is_laid_out(text, start, end):
         return False
-    year, month = number(text, start, start + 4), number(text, start + 5, start + 7)
-    day, hour = number(text, start + 8, start + 10), number(text, start + 11, start + 13)
-    minute, second = number(text, start + 14, start + 16), number(text, start + 17, start + 19)
+    century, year, month = two(text, start), two(text, start + 2), two(text, start + 5)
+    day, hour = two(text, start + 8), two(text, start + 11)
+    minute, second = two(text, start + 14), two(text, start + 17)
+    if min(century, year, hour, minute, second) < 0:
+        return False
+    year += 100 * century
     if not (YEAR_MIN <= year <= YEAR_MAX and 1 <= month <= 12 and hour < 24):
         return False
     if not (1 <= day <= days_of(year, month) and minute < 60 and second < 60):
         return False
     seconds = (hour * 60 + minute) * 60 + second
-    ms = decimals(text, start + SECONDS_LENGTH + 1, end - 1, 1000)
-    row[TIME] = days_since_1970(year, month, day) * DAY_MS + seconds * 1000 + ms
-    return True
+    row[TIME] = days_since_1970(year, month, day) * DAY_MS + seconds * 1000
+    if end == start + SECONDS_LENGTH + 1:
+        return True
+    fraction = start + SECONDS_LENGTH + 1
+    row[TIME] += decimals(text, fraction, end - 1, 1000)
+    return digits_end(text, fraction, DECIMALS_MAX) == end - 1
 
 
 @compiled
 def is_laid_out(text: Bytes, start: int, end: int) -> bool:
-    """Return whether there are digits where a time has digits, and what it has between them."""
-    length = end - start - 1  # without the Z
-    if length != SECONDS_LENGTH and not SECONDS_LENGTH + 2 <= length <= len(LAYOUT):
+    """Return whether there is between the digits what a time has there."""
+    length = end - start
+    if length < SECONDS_LENGTH + 1 or length == SECONDS_LENGTH + 2 or text[end - 1] != ord("Z"):
         return False
-    for place in range(length):
-        is_digit = ZERO <= text[start + place] <= NINE
-        if (LAYOUT[place] != ZERO or not is_digit) and text[start + place] != LAYOUT[place]:
-            return False
-    return bool(text[end - 1] == ord("Z"))
+    if length > SECONDS_LENGTH + 1 and text[start + SECONDS_LENGTH] != ord("."):
+        return False
+    if text[start + 4] != ord("-") or text[start + 7] != ord("-"):
+        return False
+    colons = text[start + 13] == COLON and text[start + 16] == COLON
+    return bool(colons and text[start + 10] == ord("T"))
+
+
+@compiled
+def two(text: Bytes, at: int) -> int:
+    """Return the number that two digits are; -1 if they are none."""
+    tens, ones = int(text[at]) - ZERO, int(text[at + 1]) - ZERO
+    return 10 * tens + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else NONE
 
 
 @compiled

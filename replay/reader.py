@@ -105,8 +105,9 @@ def _read(
         with _opened(path) as raw:
             for text in _texts(_chunks(raw)):
                 for part in _cut(text, 2 * CHUNK_BYTES):
-                    yield take(name, line, part)
-                    line += part.count(b"\n")
+                    taken = take(name, line, part)
+                    line += len(taken.rows) if type(taken) is Lines else part.count(b"\n")
+                    yield taken
                 on_bytes(raw.tell() if raw.seekable() else 0)
     except _UNREADABLE as error:
         yield Block(name, [line], [Rejected(name, line, "unreadable", None, str(error)[:500])])

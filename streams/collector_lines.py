@@ -86,8 +86,12 @@ class LinesCollector(Collector):
 
     def _apply_line(self, source: Source, lines: Lines, index: int) -> None:
         event = lines.apart.get(index)
-        if event is not None or lines.rows[index, GROUP] != NONE:  # else it is empty
+        if event is None and lines.rows[index, GROUP] == NONE:
+            return  # it is empty
+        if event is None or type(event) is Response:
             self._apply(source, lines.block(index), 0)
+        else:
+            self._apply_other(source, lines.block(index), 0)
         if type(event) is Appeal and (event.time_ms + 1, event.appeal_id) not in self.state.pending:
             self._take_back(event.appeal_id)  # it was rejected; or it has opened
             self._unsure.discard(event.appeal_id)

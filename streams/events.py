@@ -79,9 +79,9 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     is in.
 
     `bin_start` is the first age bin reported, `counts` the responses by bin from there on (exits
-    apart), `responses` and `exits` the totals so far. At the horizon (`final`) it carries what is
-    only worth sending once: the responses by age slot (slot, count, slot, count: as
-    models.surge takes them) and the sampled responders' hashes (for reciprocity).
+    apart), `responses` their total so far. At the horizon (`final`) it carries what is only worth
+    sending once: the exits and the value of all; the responses by age slot (slot, count, slot,
+    count: as models.surge takes them); and the sampled responders' hashes (for reciprocity).
     """
 
     time_ms: int
@@ -90,8 +90,8 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     bin_start: int
     counts: list[int]
     responses: int
-    exits: int
-    value_micros: int
+    exits: int = 0
+    value_micros: int = 0
     final: bool = False
     slots: list[int] = []
     responders: list[int] = []
