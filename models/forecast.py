@@ -42,8 +42,8 @@ class Forecast(NamedTuple):
     """Said of one appeal. Retention as a ratio with its 90 % interval; the count with its 90 %
     predictive interval.
 
-    `log_retention_sd` is the sd on the log scale (with its floor); `mean` the expected responses at
-    the exposure given.
+    `log_retention_sd` is the sd on the log scale (with its floor), for limits of 99 %: that of the
+    interval is less (see models.outlook). `mean` are the expected responses at the exposure given.
     """
 
     retention: float

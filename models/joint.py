@@ -7,6 +7,7 @@ said about it jointly Gaussian.
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,9 @@ class Belief(NamedTuple):
     """What to predict with: mean and variance of log mean and log retention, their covariance.
 
     immune : the probability that the unit never wears out. Log retention is what it is if not.
+    normal_variance : what of the variance of log retention has no heavier tails than a normal: how
+        the unit differs from others given the coefficients, or all of it while it is no more than
+        what was held beforehand (see outlook).
     """
 
     eta: float
@@ -45,6 +49,7 @@ class Belief(NamedTuple):
     retention_variance: float
     covariance: float
     immune: float
+    normal_variance: float = inf
 
 
 class Joint:
@@ -130,6 +135,8 @@ class Joint:
             effects.prior_sds[unit],
         )
         self.belief = Belief(*belief)
+        if not layout.told:  # what is held beforehand is held to be normal
+            self.belief = self.belief._replace(normal_variance=inf)
 
     def learn(
         self, seen: float, noise: float, coefficients: Coefficients, unit: int, effects: Effects

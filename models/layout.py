@@ -82,6 +82,11 @@ class Layout:
         found: list[float] = self.coefficients.mean[self.half_life : self.half_life + 3].tolist()
         return found
 
+    @property
+    def told(self) -> bool:
+        """Whether data have said more of own and kind wear-out than was held beforehand."""
+        return self.shrinkage["wear own"].told and self.shrinkage["wear kind"].told
+
     def keep_half_lives_on_grid(self) -> None:
         keep_within(self.coefficients.mean, self.half_life, LOG_HALF_LIVES[0], LOG_HALF_LIVES[-1])
 

@@ -28,6 +28,13 @@ Floats = NDArray[np.float64]
 # The floor of the interval of log retention (STATISTICS section 1: units that go on appealing are
 # not a random sample).
 FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
+# The error of what is learned of all has heavier tails than a normal, its variance being learned
+# too (how wide priors are, the half-lives at which all is linearised): Student (1908), "The
+# probable error of a mean", Biometrika 6(1). Over 112 simulated worlds with wear-out it had, in
+# sds, the shape of his t with 3.5 degrees of freedom: 98 % lay within 2.1, nearly a normal's 2.3,
+# but 90 % within 1.2, not 1.6. A limit of 99 % therefore takes the whole sd, an interval of 90 %
+# this share of it: (t_.95 / t_.99) / (z_.95 / z_.99) at 4 degrees of freedom.
+HEAVY_TAILED_90 = (2.13185 / 3.74695) / (NORMAL_95 / NORMAL_99)
 IMMUNE_MIN = 0.005  # probability of immunity that an upper limit of 99 % must mind
 LOG_MEAN_MAX = 700.0
 SQRT_2 = sqrt(2.0)
@@ -72,12 +79,13 @@ def _looked(
     retention_variance: float,
     covariance: float,
     immune: float,
+    normal_variance: float,
     size: float,
 ) -> tuple[float, float, float, float, float, CountInterval]:
     """Return retention, its limits and the sd of its log; the mean of the count, and its limits."""
     mean = exp(min(eta + eta_variance / 2.0, LOG_MEAN_MAX))
     count = count_limits(mean, matched_size(eta_variance, size))
-    low, middle, high, sd = _interval(retention, retention_variance, immune)
+    low, middle, high, sd = _interval(retention, retention_variance, immune, normal_variance)
     return exp(middle), exp(low), exp(high), sd, mean, count
 
 
@@ -89,6 +97,7 @@ def _looked_given(
     retention_variance: float,
     covariance: float,
     immune: float,
+    normal_variance: float,
     size: float,
     responses: float,
     completion: float,
@@ -103,6 +112,7 @@ def _looked_given(
         retention + gain * (after - so_far),
         retention_variance - gain * gain * (eta_variance - spread),
         immune,
+        normal_variance,
     )
     square = rest * rest
     count = count_limits(rest, square / max(second - square, 1e-12 * square, 1e-300))
@@ -129,14 +139,23 @@ def _rest(
 
 
 @compiled
-def _interval(centre: float, variance: float, immune: float) -> tuple[float, float, float, float]:
-    """Return the 5 %, 50 % and 95 % quantiles of log retention, and an sd to take limits from."""
-    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
-    sd = sqrt(max(variance, 0.0) + floor)
+def _interval(
+    centre: float, variance: float, immune: float, normal_variance: float
+) -> tuple[float, float, float, float]:
+    """Return the 5 %, 50 % and 95 % quantiles of log retention, and an sd to take limits of 99 %
+    from.
+
+    normal_variance : see joint.Belief. The floor's, which is held and not learned, is normal too.
+    """
+    variance = max(variance, 0.0)
+    heavy_tailed = max(variance - normal_variance, 0.0)
+    normal = variance - heavy_tailed + (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
+    sd = sqrt(normal + heavy_tailed)
+    sd_90 = sqrt(normal + HEAVY_TAILED_90 * HEAVY_TAILED_90 * heavy_tailed)
     if immune <= IMMUNE_MIN:
-        return centre - NORMAL_95 * sd, centre, centre + NORMAL_95 * sd, sd
-    low, middle = _quantile(0.05, centre, sd, immune), _quantile(0.5, centre, sd, immune)
-    high, highest = _quantile(0.95, centre, sd, immune), _quantile(0.99, centre, sd, immune)
+        return centre - NORMAL_95 * sd_90, centre, centre + NORMAL_95 * sd_90, sd
+    low, middle = _quantile(0.05, centre, sd_90, immune), _quantile(0.5, centre, sd_90, immune)
+    high, highest = _quantile(0.95, centre, sd_90, immune), _quantile(0.99, centre, sd, immune)
     # So wide that the upper limits taken from it hold, immunity included.
     return low, middle, high, max((high - middle) / NORMAL_95, (highest - middle) / NORMAL_99)
 

@@ -267,7 +267,7 @@ def linearised(
     wear_sd: float,
     immune_share: float,
     filled: Floats,
-) -> tuple[float, float, float, float, float, float, float, float, float, float]:
+) -> tuple[float, float, float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see Joint.linearise and kernels.foresee.
 
     Parameters
@@ -313,7 +313,20 @@ def linearised(
     )
     prior_sds = own[PRIOR_SDS], own[PRIOR_SDS + 1]
     belief = believe(joint_mean, joint, *prior_sds, level_sd, wear_sd, immune_share, slope)
-    return eta, variance, slope, open_variance, *within_reason(open_variance, *belief)
+    normal_variance = slope * slope * own_wear_variance(own, wear_sd)
+    reasonable = within_reason(open_variance, *belief, normal_variance)
+    return eta, variance, slope, open_variance, *reasonable
+
+
+@compiled
+def own_wear_variance(own: Floats, sd: float) -> float:
+    """Return the variance of a unit's u_wear given the coefficients, had it the prior sd `sd`.
+
+    own : its row of effects.Effects.packed. Priors are exchanged as in kernels.exchange_prior.
+    """
+    prior_sd = own[PRIOR_SDS + 1]
+    variance = min(own[COVARIANCE + 3], prior_sd * prior_sd)
+    return float(variance / (1.0 + variance * (sd**-2 - prior_sd**-2)))
 
 
 @compiled
@@ -348,7 +361,8 @@ def within_reason(
     retention_variance: float,
     covariance: float,
     immune: float,
-) -> tuple[float, float, float, float, float, float]:
+    normal_variance: float,
+) -> tuple[float, float, float, float, float, float, float]:
     """Return the belief, what the level leaves open added, its spread cut to what a response rate
     can be.
 
@@ -362,5 +376,7 @@ def within_reason(
         retention = min(max(retention, -RETENTION_MAX), RETENTION_MAX)
     if known:
         # Known as well as that, it is rounding that is left of the variance, or less than nothing.
-        return eta, VARIANCE_MIN, retention, retention_variance, 0.0, immune
-    return eta, variance * share, retention, retention_variance * share, covariance * share, immune
+        return eta, VARIANCE_MIN, retention, retention_variance, 0.0, immune, normal_variance
+    variance, retention_variance = variance * share, retention_variance * share
+    covariance, normal_variance = covariance * share, normal_variance * share
+    return eta, variance, retention, retention_variance, covariance, immune, normal_variance

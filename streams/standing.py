@@ -170,7 +170,7 @@ def standing_of(
     nobody_is_new: bool,
 ) -> Standing:
     """Return the standing of a series, without what only its words need."""
-    mean, sd, low = _together(model, series, asked)
+    mean, sd, low, high = _together(model, series, asked)
     many = series.many_audiences()
     if many or nobody_is_new:
         # Who responds is asked more often: that repeats do better is then no more than a choice.
@@ -182,7 +182,7 @@ def standing_of(
         repeat=series.repeat,
         retention=exp(mean),
         low=low,
-        high=exp(mean + NORMAL_95 * sd),
+        high=high,
         high_99=exp(mean + NORMAL_99 * sd),
         worn_confirmed=series.worn,
         rising_confirmed=series.rising and not many,
@@ -190,21 +190,25 @@ def standing_of(
     )
 
 
-def _together(model: PooledRetention, series: Series, asked: Asked) -> tuple[float, float, float]:
-    """Return mean and sd of the log retention that the verdict speaks of, and its lower limit.
+def _together(
+    model: PooledRetention, series: Series, asked: Asked
+) -> tuple[float, float, float, float]:
+    """Return mean and sd of the log retention that the verdict speaks of, and the limits of its
+    90 % interval.
 
     Of a first appeal nothing is seen yet; the lower limit is then that of a second one at once.
     """
     forecast = asked.forecast
     if series.repeats and series.many_audiences():
         mean, sd = series.log_retention, series.log_sd
-        return mean, sd, exp(mean - NORMAL_95 * sd)
+        return mean, sd, exp(mean - NORMAL_95 * sd), exp(mean + NORMAL_95 * sd)
     mean, sd = log(forecast.retention), forecast.log_retention_sd
     if series.repeats:
-        return mean, sd, forecast.low
+        return mean, sd, forecast.low, forecast.high
     seen = asked.ask.seen
     second = seen._replace(stocks=seen.stocks + _THIS_APPEAL[:, None])
-    return mean, sd, min(forecast.low, model.forecast_one(second).low)
+    low = min(forecast.low, model.forecast_one(second).low)
+    return mean, sd, low, forecast.high
 
 
 def in_words(

@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from models.outlook import outlook, outlook_given
+from models.gaussian import NORMAL_95, NORMAL_99
+from models.joint import Belief
+from models.outlook import HEAVY_TAILED_90, outlook, outlook_given
 from models.retention import PooledRetention
 from models.stock import HALF_LIVES_DAYS
 
@@ -37,3 +40,51 @@ def test_what_is_known_too_well_is_still_said():
     belief = model._expect(features(50.0, 30.0))[0]._replace(eta_variance=1e-6, covariance=0.0)
     for said in (outlook(belief, model.size), outlook_given(belief, model.size, 8, 0.9999999)):
         assert all(map(math.isfinite, said))
+
+
+def reach(belief: Belief) -> tuple[float, float]:
+    """Return how far the limits of 90 % lie from the middle, and what those of 99 % are taken from,
+    natural log.
+    """
+    said = outlook(belief, 10.0)
+    assert said.retention / said.low == pytest.approx(said.high / said.retention)
+    return math.log(said.retention / said.low), said.log_retention_sd
+
+
+def test_what_was_learned_has_heavier_tails_than_a_normal():
+    """As many lie beyond a limit of 99 % as beyond a normal's, but fewer beyond one of 95 %."""
+    t = stats.t(4)
+    assert pytest.approx(t.ppf(0.95) / t.ppf(0.99) * NORMAL_99 / NORMAL_95, 1e-5) == HEAVY_TAILED_90
+    normal = Belief(3.0, 0.04, 0.0, 0.04, 0.0, 0.0)
+    learned, some = normal._replace(normal_variance=0.0), normal._replace(normal_variance=0.03)
+    floor = 0.02**2
+    assert reach(normal) == pytest.approx((NORMAL_95 * math.sqrt(0.04 + floor), math.sqrt(0.0404)))
+    assert reach(learned)[0] == pytest.approx(
+        NORMAL_95 * math.sqrt(HEAVY_TAILED_90**2 * 0.04 + floor)
+    )
+    assert reach(learned)[0] < reach(some)[0] < reach(normal)[0]
+    assert reach(learned)[1] == reach(some)[1] == reach(normal)[1]
+
+
+def test_what_is_held_beforehand_is_normal():
+    model = PooledRetention()
+    said = model.forecast_one(features(1.0))
+    assert math.log(said.high / said.low) == pytest.approx(2 * NORMAL_95 * said.log_retention_sd)
+
+
+def test_how_a_unit_differs_is_normal():
+    """Nobody differs by more than units do, and of whom much was learned, by less."""
+    model = PooledRetention()
+    rng = np.random.default_rng(1)
+    for day in range(400):
+        own, kind, crowd = 3.0 * rng.random(3)
+        x = features(own, day / 4.0) | {"appealer": f"p{day % 10}"}
+        x |= {"kind_stock": np.full(len(HALF_LIVES_DAYS), kind)}
+        x |= {"crowd": np.full(len(HALF_LIVES_DAYS), crowd)}
+        model.learn_one(x, rng.poisson(300.0 * math.exp(-0.2 * own - 0.2 * kind)))
+    assert model.layout.told
+    new, known = (
+        model._expect(features(3.0, 100.0) | {"appealer": who})[0] for who in ("new", "p1")
+    )
+    assert new.normal_variance == pytest.approx((model.strength.sd * new.retention) ** 2, rel=0.2)
+    assert 0.0 < known.normal_variance < new.normal_variance
