@@ -32,6 +32,7 @@ Where the promise ends, and what was done about it:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ class SeriesEvidence:
         expected_first: float,
         baseline_sd: float,
         dispersion: float,
-        stocks: Floats,
+        stocks: Floats | Sequence[float],
         repeat: int,
         expectation_sd: float = 0.0,
         log_retention: float = 0.0,
@@ -143,7 +144,7 @@ class SeriesEvidence:
         ValueError
             If a number is not finite or out of its range; the state is then unchanged.
         """
-        first, second, third = stocks.tolist()
+        first, second, third = map(float, stocks)
         said = (first, second, third, float(repeat), log_retention)
         numbers = time_days, responses, expected_first, baseline_sd, dispersion, expectation_sd
         if self._mean.size == 1 and differ(said, numbers):
@@ -164,7 +165,7 @@ class SeriesEvidence:
         self._ratios = np.zeros(ROWS)
 
     def retention(
-        self, stocks: Floats, repeat: int, log_retention: float = 0.0
+        self, stocks: Floats | Sequence[float], repeat: int, log_retention: float = 0.0
     ) -> tuple[float, float, float]:
         """Return the retention of the next appeal as the own responses have it, with low and high.
 
@@ -174,7 +175,7 @@ class SeriesEvidence:
         """
         if self._ratios.size == 1:
             return 1.0, 1.0, 1.0
-        return mean_retention(self._ratios, stocks, repeat, log_retention)
+        return mean_retention(self._ratios, np.array(stocks), repeat, log_retention)
 
     def restart(self) -> None:
         """Begin again with evidence 1: after a confirmed alarm, or a rest of more than three

@@ -93,7 +93,7 @@ def read_lines(path: str, on_bytes: Callable[[int], None] = lambda _: None) -> I
 
 def read_plain_lines(path: str) -> Iterator[Block | Lines]:
     """Read as `read_lines` does; where most lines are plain, those are left as they are."""
-    return _read(path, _lines, lambda _: None)
+    return _read(path, _LinesIfPlain(), lambda _: None)
 
 
 def _read(
@@ -191,13 +191,20 @@ def _cut(text: bytes, length: int) -> Iterator[bytes]:
         start = end
 
 
-def _lines(source: str, first_line: int, text: bytes) -> Block | Lines:
-    sample = text[: text.find(b"\n", SAMPLE_BYTES) + 1] or text
-    if Lines(source, first_line, sample).are_mostly_plain():
-        lines = Lines(source, first_line, text)
-        if lines.are_mostly_plain():
-            return lines.decode()
-    return _block(source, first_line, text)
+class _LinesIfPlain:
+    """Leaves lines as they are while most are plain; else looks first at a few of the next."""
+
+    def __init__(self) -> None:
+        self._were_plain = True
+
+    def __call__(self, source: str, first_line: int, text: bytes) -> Block | Lines:
+        sample = text[: text.find(b"\n", SAMPLE_BYTES) + 1] or text
+        if self._were_plain or Lines(source, first_line, sample).are_mostly_plain():
+            lines = Lines(source, first_line, text)
+            self._were_plain = lines.are_mostly_plain()
+            if self._were_plain:
+                return lines.decode()
+        return _block(source, first_line, text)
 
 
 def _block(source: str, first_line: int, text: bytes) -> Block:

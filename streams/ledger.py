@@ -95,8 +95,14 @@ class Ledger:
             ask.bins += message.counts
             if message.final or ask.bins_cut is not None or self._is_young():
                 self._check(ask, message, turns)
-            else:
-                self._pass(ask, message, turns)
+                return
+            # Of ten checkpoints only some two have more to say than what has come.
+            ask.responses += sum(message.counts)
+            if not ask.learned and ask.bins:
+                appeal = ask.appeal
+                share = self.completion.share(appeal.kind, appeal.time_ms, len(ask.bins))
+                if share >= (LEARNING_SHARE if ask.early else EARLY_SHARE):
+                    self._take_turns(ask, message, share, False, turns)
         else:
             assert type(message) is Opened
             self._open(message.appeal, turns)
@@ -124,15 +130,6 @@ class Ledger:
         if previous is not None and previous.appeal.time_ms < appeal.time_ms:
             age_ms = appeal.time_ms - previous.appeal.time_ms
             previous.bins_cut = sum(edge <= age_ms for edge in self.grid.edges_ms)
-
-    def _pass(self, ask: Ask, message: Checkpoint, turns: list[Turn]) -> None:
-        """Count what has come. Of ten checkpoints only some two have more to say than that."""
-        ask.responses += sum(message.counts)
-        if not ask.learned and ask.bins:
-            appeal = ask.appeal
-            share = self.completion.share(appeal.kind, appeal.time_ms, len(ask.bins))
-            if share >= (LEARNING_SHARE if ask.early else EARLY_SHARE):
-                self._take_turns(ask, message, share, False, turns)
 
     def _check(self, ask: Ask, message: Checkpoint, turns: list[Turn]) -> None:
         cut, bins = ask.bins_cut, len(ask.bins)

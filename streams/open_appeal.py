@@ -7,8 +7,7 @@ which of two responses with one id counts is decided by what they say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
-from operator import eq
+from itertools import chain
 from zlib import crc32
 
 import msgspec
@@ -184,7 +183,7 @@ class OpenAppeal(msgspec.Struct):
         """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
         ordered = sorted(self.responders)
         least = ordered[:sampled]
-        if any(map(eq, least, islice(least, 1, None))):  # else a set is not worth its making
+        if len(set(least)) < len(least):
             least = sorted(set(ordered))[:sampled]
         self.responders = least
         if len(self.responders) == sampled:

@@ -9,10 +9,11 @@ time, then what happened, then community and id.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -103,7 +104,7 @@ class Register:
             name: Ledger(name, settings, kept) for name, kept in (ledgers or {}).items()
         }
         self._queue: list[Entry] = []  # a heap
-        self._new = list(_entries(waiting or [], "", 0))
+        self._new = _entries(waiting or [], "", 0)
         self._worked_off_ms = -(1 << 63)
 
     def receive(self, envelope: Envelope) -> None:
@@ -165,14 +166,18 @@ class Register:
         return ready
 
 
-def _entries(
-    messages: Iterable[Opened | Checkpoint], partition: str, number: int
-) -> Iterator[Entry]:
-    for said, message in enumerate(messages, number):
-        if type(message) is Checkpoint:
-            what, community, appeal_id = _CHECKED, message.community, message.appeal_id
-        else:
-            assert type(message) is Opened
-            appeal = message.appeal
-            what, community, appeal_id = _OPENED, appeal.community, appeal.appeal_id
-        yield message.time_ms, what, community, appeal_id, partition, said, message
+def _entries(messages: Iterable[Opened | Checkpoint], partition: str, number: int) -> list[Entry]:
+    return [
+        (m.time_ms, _CHECKED, m.community, m.appeal_id, partition, said, m)
+        if type(m) is Checkpoint
+        else _opened(m, partition, said)
+        for said, m in enumerate(messages, number)
+    ]
+
+
+def _opened(message: Any, partition: str, said: int) -> Entry:
+    appeal = message.appeal
+    return (
+        *(message.time_ms, _OPENED, appeal.community, appeal.appeal_id),
+        *(partition, said, message),
+    )

@@ -22,6 +22,7 @@ from replay.times import milliseconds
 from streams.codec import EPOCH, Arrived, decode_event
 from streams.collector import Block
 from streams.events import Rejected, Response, Tick
+from streams.lines import Lines
 from streams.settings import ConfigError
 
 LINES = [b'{"type":"response","appeal_id":"a","time":%d}' % n for n in range(1000)]
@@ -349,3 +350,20 @@ def test_dates_and_numbers_may_be_mixed() -> None:
     day = EPOCH + timedelta(days=1)
     for times in ([1.5, day], [day, 1.5], [day, *[1.5] * 99], [1.5, *[day] * 99]):
         assert numbers(times) == [1500 if time == 1.5 else 86_400_000 for time in times]
+
+
+def test_lines_stay_as_they_are_while_they_are_plain(tmp_path: Path) -> None:
+    plain = b'{"type":"response","appeal_id":"a","time":"2009-01-06T21:04:00Z"}\n' * 4000
+    path = write(tmp_path, plain + TEXT * 8 + b"not json\n" + plain[:-1])
+    pieces = list(reader.read_plain_lines(path))
+    kinds = [type(piece) for piece in pieces]
+    assert kinds[0] is kinds[-1] is Lines and Block in kinds
+    assert sum(len(p) if isinstance(p, Lines) else len(p.events) for p in pieces) == 16_001
+    first = 1
+    for piece in pieces:
+        lines = piece.first_line if isinstance(piece, Lines) else piece.lines[0]
+        assert lines == first
+        first += len(piece.rows) if isinstance(piece, Lines) else len(piece.events)
+    events = [p.apart.values() if isinstance(p, Lines) else p.events for p in pieces]
+    (bad,) = [one for some in events for one in some if isinstance(one, Rejected)]
+    assert (bad.line, bad.reason) == (12_001, "not_json")
