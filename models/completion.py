@@ -163,7 +163,8 @@ class Completion:
         """Return the share arrived after `bins` completed bins, in (0, 1], put at `time_ms`."""
         if not 1 <= bins <= self._bins:
             raise ValueError(f"bins: expected 1 to {self._bins}, got {bins}")
-        ladder, hour = self._kinds.get(kind, self._others), hour_of_week(time_ms)
+        ladder = self._kinds.get(kind) or self._others
+        hour = hour_of_week(time_ms)
         by_bin = ladder.by_hour.get(hour)
         if by_bin is None:  # an appeal asks at every checkpoint
             by_bin = array("d", shares(ladder.density, self.hours.average[hour]).tobytes())

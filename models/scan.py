@@ -119,8 +119,8 @@ def scan(text: Bytes) -> tuple[Whole, Whole]:
 
 @compiled
 def read_line(text: Bytes, start: int, row: Whole, appeal: Whole) -> int:
-    """Read a line; return its end, or -1 if it is not plain. No character of it is a line end, so
-    nothing is read beyond.
+    """Read a line; return its end, or -1 if it is not plain. Only `read_time` reads beyond a line end,
+    for nothing else goes on where there is one.
     """
     row[COUNT], row[MICROS], row[WHO], row[WHO_END], row[HASH] = 1, NONE, 0, 0, NONE
     if text[start] != OPEN:
@@ -153,11 +153,11 @@ def read_member(text: Bytes, at: int, member: int, row: Whole, appeal: Whole) ->
     if member == IS_TYPE:
         is_response = text[at] == QUOTE and begins(text, at + 1, RESPONSE)
         return at + 1 + len(RESPONSE) if is_response else NONE
+    if member == IS_TIME:
+        return read_time(text, at, row)
     end = string_end(text, at)
     if end == NONE or end == at + 1:
         return NONE
-    if member == IS_TIME:
-        return end + 1 if read_time(text, at + 1, end, row) else NONE
     if member == IS_APPEAL:
         appeal[0], appeal[1] = at + 1, end
     else:
@@ -269,41 +269,40 @@ def decimals(text: Bytes, start: int, end: int, unit: int) -> int:
 
 
 @compiled
-def read_time(text: Bytes, start: int, end: int, row: Whole) -> bool:
-    """Read a time in UTC, rounded down to milliseconds; return whether it is plainly one."""
-    if not is_laid_out(text, start, end):
-        return False
+def read_time(text: Bytes, at: int, row: Whole) -> int:
+    """Read a time in UTC, in quotes, rounded down to milliseconds; return the place behind it, or
+    -1 if it is not plainly one.
+    """
+    start, point = at + 1, at + 1 + SECONDS_LENGTH
+    if point >= text.shape[0]:
+        return NONE
     century, year, month = two(text, start), two(text, start + 2), two(text, start + 5)
     day, hour = two(text, start + 8), two(text, start + 11)
     minute, second = two(text, start + 14), two(text, start + 17)
-    if min(century, year, hour, minute, second) < 0:
-        return False
+    if min(century, year, hour, minute, second) < 0 or not is_laid_out(text, at):
+        return NONE
     year += 100 * century
     if not (YEAR_MIN <= year <= YEAR_MAX and 1 <= month <= 12 and hour < 24):
-        return False
+        return NONE
     if not (1 <= day <= days_of(year, month) and minute < 60 and second < 60):
-        return False
+        return NONE
     seconds = (hour * 60 + minute) * 60 + second
     row[TIME] = days_since_1970(year, month, day) * DAY_MS + seconds * 1000
-    if end == start + SECONDS_LENGTH + 1:
-        return True
-    fraction = start + SECONDS_LENGTH + 1
-    row[TIME] += decimals(text, fraction, end - 1, 1000)
-    return digits_end(text, fraction, DECIMALS_MAX) == end - 1
+    end = point
+    if text[point] == ord("."):
+        end = digits_end(text, point + 1, DECIMALS_MAX)
+        row[TIME] += decimals(text, point + 1, end, 1000)
+        if end == point + 1:
+            return NONE
+    return end + 2 if text[end] == ord("Z") and text[end + 1] == QUOTE else NONE
 
 
 @compiled
-def is_laid_out(text: Bytes, start: int, end: int) -> bool:
-    """Return whether there is between the digits what a time has there."""
-    length = end - start
-    if length < SECONDS_LENGTH + 1 or length == SECONDS_LENGTH + 2 or text[end - 1] != ord("Z"):
-        return False
-    if length > SECONDS_LENGTH + 1 and text[start + SECONDS_LENGTH] != ord("."):
-        return False
-    if text[start + 4] != ord("-") or text[start + 7] != ord("-"):
-        return False
-    colons = text[start + 13] == COLON and text[start + 16] == COLON
-    return bool(colons and text[start + 10] == ord("T"))
+def is_laid_out(text: Bytes, at: int) -> bool:
+    """Return whether there is between the digits what a time in quotes has there."""
+    dashes = text[at] == QUOTE and text[at + 5] == ord("-") and text[at + 8] == ord("-")
+    colons = text[at + 14] == COLON and text[at + 17] == COLON
+    return bool(dashes and colons and text[at + 11] == ord("T"))
 
 
 @compiled

@@ -93,11 +93,12 @@ class Ledger:
             if ask is None:
                 return
             ask.bins += message.counts
-            if message.final or ask.bins_cut is not None or self._is_young():
+            young = self.completion.learned < YOUNG_CHECKPOINTS
+            if message.final or ask.bins_cut is not None or young:
                 self._check(ask, message, turns)
                 return
             # Of ten checkpoints only some two have more to say than what has come.
-            ask.responses += sum(message.counts)
+            ask.responses = message.responses
             if not ask.learned and ask.bins:
                 appeal = ask.appeal
                 share = self.completion.share(appeal.kind, appeal.time_ms, len(ask.bins))
@@ -106,9 +107,6 @@ class Ledger:
         else:
             assert type(message) is Opened
             self._open(message.appeal, turns)
-
-    def _is_young(self) -> bool:
-        return self.completion.learned < YOUNG_CHECKPOINTS
 
     def _open(self, appeal: Appeal, turns: list[Turn]) -> None:
         ask = self._ask(appeal, self.exposure.feel(appeal))
@@ -137,7 +135,7 @@ class Ledger:
         if cut is not None and cut < bins:
             bins = cut
         ask.responses = sum(ask.bins[:bins])
-        if message.final or self._is_young():
+        if message.final or self.completion.learned < YOUNG_CHECKPOINTS:
             self._learn_completion(ask, bins)
         if not ask.learned:
             self._take_turns(ask, message, self._share(ask, bins), ended, turns)

@@ -133,32 +133,29 @@ class OpenAppeal(msgspec.Struct):
         """Return how it stands when all responses in the first `bins` are in, and go on to the next
         checkpoint.
         """
-        first, counts = self.bins_sent, self._settled_counts(due_ms, bins, sampled)
+        first = self.bins_sent
+        counts = self.bins[first:bins]
+        self.responses_sent += sum(counts)
+        if self.unsettled:
+            self.settle(due_ms, sampled)
+        self.bins_sent = bins
+        self.step += 1
         return Checkpoint(
             due_ms, self.appeal_id, self.community, first, counts, self.responses_sent
         )
 
     def last_checkpoint(self, due_ms: int, sampled: int) -> Checkpoint:
         """Return how it stands at the horizon, with what is only worth saying once."""
-        first, counts = self.bins_sent, self._settled_counts(due_ms, len(self.bins), sampled)
+        last = self.checkpoint(due_ms, len(self.bins), sampled)
         self.forget_responders(sampled)
         return Checkpoint(
-            *(due_ms, self.appeal_id, self.community, first, counts, self.responses_sent),
+            *(due_ms, self.appeal_id, self.community, last.bin_start, last.counts, last.responses),
             exits=sum(self.exits.values()),
             value_micros=min(sum(self.value_micros.values()), MICROS_MAX),
             final=True,
             slots=[*chain.from_iterable(sorted(self.slots.items())), *self.runs],
             responders=self.responders,
         )
-
-    def _settled_counts(self, due_ms: int, bins: int, sampled: int) -> list[int]:
-        counts = self.bins[self.bins_sent : bins]
-        self.responses_sent += sum(counts)
-        if self.unsettled:
-            self.settle(due_ms, sampled)
-        self.bins_sent = bins
-        self.step += 1
-        return counts
 
     def settle(self, watermark_ms: int, sampled: int) -> None:
         """Keep of the responses with ids that are older than the watermark no more than the id."""
