@@ -11,32 +11,28 @@ from numpy.typing import NDArray
 
 from models.ages import AgeGrid
 from models.kernels import compiled
-from models.scan import COUNT, END, GROUP, HASH, MICROS, NONE, START, TIME, Bytes, Whole
+from models.scan import COUNT, END, GROUP, HASH, NONE, START, TIME, VALUE, Bytes, Whole
 
 __all__ = [
-    "APART",
-    "COUNTED",
     "UNOPENED",
-    "Cuts",
-    "Fates",
+    "Mask",
+    "PlainGrid",
     "Runs",
+    "are_counted",
     "copied",
     "count_by_appeal",
-    "cuts_of",
-    "fates_of",
     "newest_before",
+    "plain_grid",
 ]
 
-Fates = NDArray[np.int8]
+Mask = NDArray[np.bool_]
 
 # In place of the time of an appeal that has not opened.
 UNOPENED = -(1 << 62)
-# What is to become of a line.
-COUNTED, APART = range(2)
 MICROS_MAX = (1 << 63) - 1
 
 
-class Cuts(NamedTuple):
+class PlainGrid(NamedTuple):
     """An age grid as compiled loops take it."""
 
     horizon_ms: int
@@ -61,15 +57,15 @@ class Runs(NamedTuple):
     ends: Whole
 
 
-def cuts_of(grid: AgeGrid, bin_of_slot: list[int]) -> Cuts:
+def plain_grid(grid: AgeGrid) -> PlainGrid:
     """Return the grid for compiled loops."""
-    return Cuts(
+    return PlainGrid(
         grid.horizon_ms,
         grid.fine_ms,
         grid.coarse_from_ms,
         grid.fine_slots,
         grid.coarse_ms,
-        np.array(bin_of_slot, np.int64),
+        np.array(grid.bins_by_slot(), np.int64),
     )
 
 
@@ -84,40 +80,48 @@ def newest_before(rows: Whole, newest_ms: int) -> Whole:
 
 
 @compiled
-def fates_of(
-    rows: Whole, newest_ms: Whole, others_ms: int, lateness_ms: int, since_ms: Whole, cuts: Cuts
-) -> Fates:
-    """Say of each line whether its response is counted, or to be looked at by itself.
+def are_counted(
+    rows: Whole,
+    newest_ms: Whole,
+    others_ms: int,
+    lateness_ms: int,
+    since_ms: Whole,
+    grid: PlainGrid,
+) -> Mask:
+    """Say of each line whether it holds a response that need only be counted: plain, not late, and
+    within the time of an appeal that is open.
 
     newest_ms : see `newest_before`.
     others_ms : the newest time of the slowest other source.
     since_ms : the time of each appeal, or UNOPENED.
     """
-    fates = np.full(rows.shape[0], APART, np.int8)
+    counted = np.zeros(rows.shape[0], np.bool_)
     for i in range(rows.shape[0]):
         time_ms, group = rows[i, TIME], rows[i, GROUP]
-        if group == NONE or time_ms + lateness_ms < min(newest_ms[i], others_ms):
+        if group == NONE or since_ms[group] == UNOPENED:
             continue
-        if since_ms[group] != UNOPENED and 0 <= time_ms - since_ms[group] < cuts.horizon_ms:
-            fates[i] = COUNTED
-    return fates
+        late = time_ms + lateness_ms < min(newest_ms[i], others_ms)
+        counted[i] = not late and 0 <= time_ms - since_ms[group] < grid.horizon_ms
+    return counted
 
 
 @compiled
-def count_by_appeal(rows: Whole, fates: Fates, since_ms: Whole, below: Whole, cuts: Cuts) -> Runs:
+def count_by_appeal(
+    rows: Whole, counted: Mask, since_ms: Whole, below: Whole, grid: PlainGrid
+) -> Runs:
     """Count the responses that are to be counted.
 
     below : of each appeal, what a responder's hash must be less than to be of interest.
     """
-    order, starts = sorted_by_appeal(rows, fates, since_ms.shape[0])
+    order, starts = sorted_by_appeal(rows, counted, since_ms.shape[0])
     slots, bins = np.empty((len(order), 2), np.int64), np.empty((3, len(order)), np.int64)
     hashes, ends = np.empty(len(order), np.int64), np.zeros((len(starts), 4), np.int64)
     n_slots = n_bins = n_hashes = 0
     for group in range(len(starts) - 1):
         slot_before = bin_before = NONE
         for i in order[starts[group] : starts[group + 1]]:
-            slot = slot_of(rows[i, TIME] - since_ms[group], cuts)
-            index = cuts.bin_of_slot[slot]
+            slot = slot_of(rows[i, TIME] - since_ms[group], grid)
+            index = grid.bin_of_slot[slot]
             if slot != slot_before:
                 slots[n_slots, 0], slots[n_slots, 1] = slot, 0
                 n_slots += 1
@@ -127,7 +131,7 @@ def count_by_appeal(rows: Whole, fates: Fates, since_ms: Whole, below: Whole, cu
             slot_before, bin_before = slot, index
             slots[n_slots - 1, 1] += rows[i, COUNT]
             bins[1, n_bins - 1] += rows[i, COUNT]
-            bins[2, n_bins - 1] = with_value(bins[2, n_bins - 1], rows[i, MICROS])
+            bins[2, n_bins - 1] = with_value(bins[2, n_bins - 1], rows[i, VALUE])
             if rows[i, HASH] != NONE and rows[i, HASH] < below[group]:
                 hashes[n_hashes] = rows[i, HASH]
                 n_hashes += 1
@@ -136,17 +140,17 @@ def count_by_appeal(rows: Whole, fates: Fates, since_ms: Whole, below: Whole, cu
 
 
 @compiled
-def sorted_by_appeal(rows: Whole, fates: Fates, groups: int) -> tuple[Whole, Whole]:
+def sorted_by_appeal(rows: Whole, counted: Mask, groups: int) -> tuple[Whole, Whole]:
     """Return which lines are counted, by appeal and then as they come, and where each begins."""
     starts = np.zeros(groups + 1, np.int64)
     for i in range(rows.shape[0]):
-        if fates[i] == COUNTED:
+        if counted[i]:
             starts[rows[i, GROUP] + 1] += 1
     for group in range(groups):
         starts[group + 1] += starts[group]
     order, at = np.empty(starts[groups], np.int64), starts.copy()
     for i in range(rows.shape[0]):
-        if fates[i] == COUNTED:
+        if counted[i]:
             order[at[rows[i, GROUP]]] = i
             at[rows[i, GROUP]] += 1
     return order, starts
@@ -167,11 +171,11 @@ def copied(text: Bytes, rows: Whole, lines: Whole) -> Bytes:
 
 
 @compiled
-def slot_of(age_ms: int, cuts: Cuts) -> int:
+def slot_of(age_ms: int, grid: PlainGrid) -> int:
     """See models.ages.AgeGrid.slot."""
-    if age_ms < cuts.coarse_from_ms:
-        return age_ms // cuts.fine_ms
-    return cuts.fine_slots + (age_ms - cuts.coarse_from_ms) // cuts.coarse_ms
+    if age_ms < grid.coarse_from_ms:
+        return age_ms // grid.fine_ms
+    return grid.fine_slots + (age_ms - grid.coarse_from_ms) // grid.coarse_ms
 
 
 @compiled

@@ -21,10 +21,10 @@ __all__ = [
     "END",
     "GROUP",
     "HASH",
-    "MICROS",
     "NONE",
     "START",
     "TIME",
+    "VALUE",
     "WHO",
     "WHO_END",
     "Bytes",
@@ -35,10 +35,10 @@ __all__ = [
 Bytes = NDArray[np.uint8]
 Whole = NDArray[np.int64]
 
-# Of each line: where it begins and ends; then, if it is plain, its time in ms, which appeal it
-# answers, how many responses it is, their value in millionths, and where the responder's name
-# begins and ends and its CRC-32.
-START, END, TIME, GROUP, COUNT, MICROS, WHO, WHO_END, HASH = range(9)
+# Of each line: where it begins and ends, and its time in ms, NEVER_MS if it is not plain; then, if
+# it is, which appeal it answers, how many responses it is, their value in millionths, and where the
+# responder's name begins and ends and its CRC-32.
+START, END, TIME, GROUP, COUNT, VALUE, WHO, WHO_END, HASH = range(9)
 COLUMNS = 9
 NONE = -1  # of a line that is not plain: its group; what is not named: value, responder's hash
 
@@ -61,7 +61,7 @@ for member, name in (
     NAME_LENGTHS[member] = 1 + len(name)
 SECONDS_LENGTH = len("0000-00-00T00:00:00")
 MILLION = 1_000_000
-DAY_MS = 86_400_000
+DAY_MS, NEVER_MS = 86_400_000, -(1 << 62)
 YEAR_MIN, YEAR_MAX = 1900, 2099
 DAYS_BEFORE_1970 = 719_468  # since 0000-03-01, from where leap days come last
 MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
@@ -103,8 +103,9 @@ def scan(text: Bytes) -> tuple[Whole, Whole]:
         row, appeal = rows[line], appeals[groups]
         row[START] = start
         end = read_line(text, start, row, appeal)
-        row[GROUP] = NONE
-        if end != NONE and end - start <= LINE_MAX:
+        if end == NONE or end - start > LINE_MAX:
+            row[GROUP], row[TIME] = NONE, NEVER_MS
+        else:
             slot = find(text, appeal, appeals, table)
             if table[slot] == NONE:
                 table[slot] = groups
@@ -119,10 +120,10 @@ def scan(text: Bytes) -> tuple[Whole, Whole]:
 
 @compiled
 def read_line(text: Bytes, start: int, row: Whole, appeal: Whole) -> int:
-    """Read a line; return its end, or -1 if it is not plain. Only `read_time` reads beyond a line end,
-    for nothing else goes on where there is one.
+    """Read a line; return its end, or -1 if it is not plain. Nothing goes on at a line end, so that
+    nothing is read beyond but by `read_time`.
     """
-    row[COUNT], row[MICROS], row[WHO], row[WHO_END], row[HASH] = 1, NONE, 0, 0, NONE
+    row[COUNT], row[VALUE], row[WHO], row[WHO_END], row[HASH] = 1, NONE, 0, 0, NONE
     if text[start] != OPEN:
         return NONE
     at, seen = start, 0
@@ -231,12 +232,12 @@ def read_value(text: Bytes, at: int, row: Whole) -> int:
     end = digits_end(text, at, DIGITS_MAX)
     if end == at or (text[at] == ZERO and end > at + 1):
         return NONE
-    row[MICROS] = number(text, at, end) * MILLION
+    row[VALUE] = number(text, at, end) * MILLION
     if text[end] == ord("."):
         point, end = end, digits_end(text, end + 1, DECIMALS_MAX)
         if end == point + 1:
             return NONE
-        row[MICROS] += decimals(text, point + 1, end, MILLION)
+        row[VALUE] += decimals(text, point + 1, end, MILLION)
     return end
 
 

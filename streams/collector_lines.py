@@ -11,25 +11,25 @@ it open at another time or not at all, they are taken back and held one by one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from models.runs import (
-    APART,
     UNOPENED,
-    Fates,
+    Mask,
     Runs,
+    are_counted,
     count_by_appeal,
-    cuts_of,
-    fates_of,
     newest_before,
+    plain_grid,
 )
 from models.scan import GROUP, NONE, Whole
 from streams.codec import decode_event
 from streams.collector import Collector
-from streams.collector_state import CollectorState, Source
+from streams.collector_state import Pending, Source
 from streams.events import Appeal, Response
 from streams.lines import Lines
 from streams.open_appeal import Held, OpenAppeal
@@ -52,29 +52,30 @@ class _Announced(NamedTuple):
 
 
 class LinesCollector(Collector):
-    """A collector that takes lines as well as blocks, and says the same of both.
+    """A collector that takes lines as well as blocks, and says the same of both. What it has
+    counted ahead is in no state, so it begins anew.
 
     Parameters
     ----------
-    settings, state
+    settings
         See `Collector`.
     """
 
-    def __init__(self, settings: Settings, state: CollectorState | None = None) -> None:
-        super().__init__(settings, state)
-        self._cuts = cuts_of(self.grid, self._bin_of_slot)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._grid = plain_grid(self.grid)
         self._announced: dict[str, _Announced] = {}
-        self._unsure: set[str] = set()  # announced at two times
+        self._pending_of: Counter[str] = Counter()
 
     def receive_lines(self, lines: Lines) -> None:
-        """Apply lines, of which none was applied before."""
+        """Apply lines, decoded where they are not plain, of which none was applied before."""
         self.declare(lines.source)
         source = self.state.sources[lines.source]
         assert not source.finished, f"{lines.source}: an event after the end"
         assert source.next_line <= lines.first_line, f"{lines.source}: lines come again"
         newest_ms = newest_before(lines.rows, source.newest_ms)
         self._announce(lines, newest_ms)
-        for index in np.flatnonzero(self._take_plain(lines, newest_ms) == APART).tolist():
+        for index in np.flatnonzero(~self._take_plain(lines, newest_ms)).tolist():
             self._go_on(source, int(newest_ms[index]))
             self._apply_line(source, lines, index)
         self._go_on(source, int(newest_ms[-1]))
@@ -90,43 +91,61 @@ class LinesCollector(Collector):
             return  # it is empty
         if event is None or type(event) is Response:
             self._apply(source, lines.block(index), 0)
-        else:
-            self._apply_other(source, lines.block(index), 0)
+            return
+        self._apply_other(source, lines.block(index), 0)
         if type(event) is Appeal and (event.time_ms + 1, event.appeal_id) not in self.state.pending:
             self._take_back(event.appeal_id)  # it was rejected; or it has opened
-            self._unsure.discard(event.appeal_id)
 
     # Appeals that have been announced.
 
     def _announce(self, lines: Lines, newest_ms: Whole) -> None:
-        others_ms = self.state.others_ms(lines.source)
+        """Announce appeals that are sure to open, if anything with their id does."""
+        others_ms, unsure = self.state.others_ms(lines.source), set()
         for index, event in lines.apart.items():
             if type(event) is not Appeal:
                 continue
+            appeal_id, known = event.appeal_id, self._announced.get(event.appeal_id)
             watermark_ms = min(int(newest_ms[index]), others_ms) - self._lateness_ms
-            known = self._announced.get(event.appeal_id)
             if known is not None and known.appeal.time_ms != event.time_ms:
-                self._take_back(event.appeal_id)
-                self._unsure.add(event.appeal_id)
-            elif known is None and event.time_ms >= watermark_ms:
-                if event.appeal_id not in self._unsure:
-                    self._announced[event.appeal_id] = _Announced(super()._new(event), [])
+                self._take_back(appeal_id)
+                unsure.add(appeal_id)
+            elif known is None and event.time_ms >= watermark_ms and appeal_id not in unsure:
+                if not (self._pending_of[appeal_id] or self._is_known(appeal_id, event.time_ms)):
+                    self._announced[appeal_id] = _Announced(super()._to_open(event), [])
 
-    def _new(self, appeal: Appeal) -> OpenAppeal:
+    def _await(self, new: Pending) -> None:
+        before = self.state.pending_count
+        super()._await(new)
+        if self.state.pending_count > before:
+            appeal_id, time_ms = new.appeal.appeal_id, new.appeal.time_ms
+            self._pending_of[appeal_id] += 1
+            announced = self._announced.get(appeal_id)
+            if announced is not None and announced.appeal.time_ms != time_ms:
+                self._take_back(appeal_id)  # not sure to open any more
+
+    def _open(self, appeal_id: str, due_ms: int) -> None:
+        self._pending_of[appeal_id] -= len(self.state.pending.get((due_ms, appeal_id), ()))
+        if not self._pending_of[appeal_id]:
+            del self._pending_of[appeal_id]
+        super()._open(appeal_id, due_ms)
+        announced = self._announced.get(appeal_id)
+        if announced is not None and announced.appeal.time_ms < due_ms:
+            self._take_back(appeal_id)
+
+    def _to_open(self, appeal: Appeal) -> OpenAppeal:
         """Return it as it was announced, or else afresh."""
-        self._unsure.discard(appeal.appeal_id)
         announced = self._announced.get(appeal.appeal_id)
         if announced is None:
-            return super()._new(appeal)
-        new = announced.appeal
-        if (new.time_ms, new.community) != (appeal.time_ms, appeal.community):
+            return super()._to_open(appeal)
+        counted = announced.appeal
+        if (counted.time_ms, counted.community) != (appeal.time_ms, appeal.community):
             self._take_back(appeal.appeal_id)
-            return super()._new(appeal)
-        count = announced.responses()
-        self.state.held_count -= count
-        self._count("responses", count)
+            return super()._to_open(appeal)
+        responses = announced.responses()
+        self.state.held_count -= responses
+        self._count("responses", responses)
         del self._announced[appeal.appeal_id]
-        return new
+        return counted
 
     def _take_back(self, appeal_id: str) -> None:
         """Hold one by one what has come for an appeal that was announced."""
@@ -142,18 +161,18 @@ class LinesCollector(Collector):
 
     # Plain responses.
 
-    def _take_plain(self, lines: Lines, newest_ms: Whole) -> Fates:
-        """Count and hold what is plain; return what is to become of each line."""
+    def _take_plain(self, lines: Lines, newest_ms: Whole) -> Mask:
+        """Count plain responses to appeals that are open or announced; return which they are."""
         room = self.settings.held_responses_max - self.state.held_count
         announced = self._announced if len(lines.rows) <= room else {}
         appeals = [self._counting(appeal_id, announced) for appeal_id in lines.appeal_ids]
         since_ms = np.array([UNOPENED if one is None else one.time_ms for one in appeals], np.int64)
         others_ms, lateness_ms = self.state.others_ms(lines.source), self._lateness_ms
-        fates = fates_of(lines.rows, newest_ms, others_ms, lateness_ms, since_ms, self._cuts)
+        counted = are_counted(lines.rows, newest_ms, others_ms, lateness_ms, since_ms, self._grid)
         below = [0 if one is None else one.responder_below for one in appeals]
-        runs = count_by_appeal(lines.rows, fates, since_ms, np.array(below, np.int64), self._cuts)
+        runs = count_by_appeal(lines.rows, counted, since_ms, np.array(below, np.int64), self._grid)
         self._add_runs(lines, appeals, runs)
-        return fates
+        return counted
 
     def _counting(self, appeal_id: str, announced: Mapping[str, _Announced]) -> OpenAppeal | None:
         """Return the appeal for which a plain response to this id counts, if that is sure."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 import numpy as np
 
 from models.runs import copied
-from models.scan import COUNT, END, GROUP, MICROS, NONE, START, TIME, WHO, WHO_END, Whole, scan
+from models.scan import COUNT, END, GROUP, NONE, START, TIME, VALUE, WHO, WHO_END, Whole, scan
 from streams.codec import EVENT_BYTES_MAX, BadEvent, decode_event, rejected
 from streams.collector_state import NEVER_MS, Block
 from streams.events import Appeal, Rejected, Response, Tick
-from streams.open_appeal import MICROS as MICROS_A_UNIT
+from streams.open_appeal import MICROS
 
 __all__ = ["Lines", "decoded_lines"]
 
@@ -76,13 +76,13 @@ class Lines:
     def response(self, index: int) -> Response:
         """Return the response in a plain line."""
         row = self.rows[index].tolist()
-        who, micros = self.text[row[WHO] : row[WHO_END]].decode("ascii"), row[MICROS]
+        who, micros = self.text[row[WHO] : row[WHO_END]].decode("ascii"), row[VALUE]
         return Response(
             self.appeal_ids[row[GROUP]],
             row[TIME],
             None,
             who or None,
-            None if micros == NONE else micros / MICROS_A_UNIT,
+            None if micros == NONE else micros / MICROS,
             row[COUNT],
         )
 

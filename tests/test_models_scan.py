@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.scan import COUNT, END, GROUP, HASH, MICROS, NONE, START, TIME, WHO, WHO_END, scan
+from models.scan import COUNT, END, GROUP, HASH, NONE, START, TIME, VALUE, WHO, WHO_END, scan
 from streams.codec import BadEvent, decode_event
 from streams.events import Response
 
@@ -78,9 +78,9 @@ def agree(lines: list[bytes]) -> list[bool]:
         micros = NONE if event.value is None else round(event.value * 1e6)
         assert (event.response_id, event.exit) == (None, False)
         assert (event.appeal_id, event.time_ms) == (text[start:end].decode(), row[TIME])
-        assert (event.count, event.responder or "", micros) == (row[COUNT], who, row[MICROS])
+        assert (event.count, event.responder or "", micros) == (row[COUNT], who, row[VALUE])
         assert row[HASH] == (crc32(who.encode()) if event.responder else NONE)
-        assert event.value is None or event.value == row[MICROS] / 1e6
+        assert event.value is None or event.value == row[VALUE] / 1e6
     return [row[GROUP] != NONE for row in rows.tolist()]
 
 
