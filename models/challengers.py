@@ -322,7 +322,9 @@ class Challengers:
     ) -> dict[str, list[float]]:
         """Do what `score_then_learn` does for one appeal after the other.
 
-        Returns the log scores of each appeal by name.
+        Returns
+        -------
+        The log scores of each appeal, by challenger.
 
         Raises
         ------

@@ -33,7 +33,8 @@ FLOOR_RELATIVE, FLOOR_ABSOLUTE = 0.05, 0.02
 # probable error of a mean", Biometrika 6(1). Over 112 simulated worlds with wear-out it had, in
 # sds, the shape of his t with 3.5 degrees of freedom: 98 % lay within 2.1, nearly a normal's 2.3,
 # but 90 % within 1.2, not 1.6. A limit of 99 % therefore takes the whole sd, an interval of 90 %
-# this share of it: (t_.95 / t_.99) / (z_.95 / z_.99) at 4 degrees of freedom.
+# this share of it: (t_.95 / t_.99) / (z_.95 / z_.99) at 4 degrees of freedom, which
+# is the less bold of the round numbers beside 3.5.
 HEAVY_TAILED_90 = (2.13185 / 3.74695) / (NORMAL_95 / NORMAL_99)
 IMMUNE_MIN = 0.005  # probability of immunity that an upper limit of 99 % must mind
 LOG_MEAN_MAX = 700.0
@@ -108,11 +109,12 @@ def _looked_given(
     tilted(responses, so_far, eta_variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)
     after, spread, rest, second = _rest(nodes, weights, size, responses, 1.0 / completion - 1.0)
     gain = covariance / eta_variance
+    left = max(retention_variance - gain * gain * (eta_variance - spread), 0.0)
+    # What has come takes as much off the one part of the variance as off the other.
+    normal_variance = min(normal_variance, retention_variance)
+    normal_variance *= left / max(retention_variance, 1e-300)
     low, middle, high, sd = _interval(
-        retention + gain * (after - so_far),
-        retention_variance - gain * gain * (eta_variance - spread),
-        immune,
-        normal_variance,
+        retention + gain * (after - so_far), left, immune, normal_variance
     )
     square = rest * rest
     count = count_limits(rest, square / max(second - square, 1e-12 * square, 1e-300))
@@ -148,10 +150,11 @@ def _interval(
     normal_variance : see joint.Belief. The floor's, which is held and not learned, is normal too.
     """
     variance = max(variance, 0.0)
-    heavy_tailed = max(variance - normal_variance, 0.0)
-    normal = variance - heavy_tailed + (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
-    sd = sqrt(normal + heavy_tailed)
-    sd_90 = sqrt(normal + HEAVY_TAILED_90 * HEAVY_TAILED_90 * heavy_tailed)
+    heavy_tailed_variance = max(variance - normal_variance, 0.0)
+    floor = (FLOOR_RELATIVE * centre) ** 2 + FLOOR_ABSOLUTE**2
+    normal_variance = variance - heavy_tailed_variance + floor
+    sd = sqrt(normal_variance + heavy_tailed_variance)
+    sd_90 = sqrt(normal_variance + HEAVY_TAILED_90**2 * heavy_tailed_variance)
     if immune <= IMMUNE_MIN:
         return centre - NORMAL_95 * sd_90, centre, centre + NORMAL_95 * sd_90, sd
     low, middle = _quantile(0.05, centre, sd_90, immune), _quantile(0.5, centre, sd_90, immune)

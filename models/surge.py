@@ -195,10 +195,10 @@ class Surge:
     def _required(
         self, slots: Sequence[int], density: Floats
     ) -> tuple[NDArray[Any], Floats, Floats]:
-        pairs = np.array(slots, dtype=np.int64).reshape(-1, 2)
+        pairs = np.array(slots[: len(slots) // 2 * 2], dtype=np.int64).reshape(-1, 2)
         last = self.grid.slots - 1
         wrong = (pairs < (0, 1)) | (pairs > (last, 2**53))
-        if wrong.any():
+        if wrong.any() or len(slots) % 2:
             raise ValueError(f"slots: expected 0 to {last}, counts from 1, got {slots}")
         by_slot = np.bincount(pairs[:, 0], pairs[:, 1])
         seen: NDArray[np.intp] = np.flatnonzero(by_slot)

@@ -63,7 +63,7 @@ def learn_from(
     """
     listener, pipeline = Listener(), Pipeline(settings)
     pipeline.learner.before_learning = listener
-    pipeline.learner.register.on_scores = listener.challenged
+    pipeline.learner.register.on_scores = listener.note_scores
     with Output(None) as output:
         replayed = replay(pipeline, sources, output, on_progress=on_progress)
     if len(listener.asks) < APPEALS_MIN:

@@ -111,8 +111,8 @@ class Listener:
             log_scores=self._columns(),
         )
 
-    def challenged(self, community: str, scores: Scores) -> None:
-        """Note the challengers' scores of the next appeals of a community."""
+    def note_scores(self, community: str, scores: Scores) -> None:
+        """Note what models scored on the next appeals of a community."""
         noted = self._scores.setdefault(community, {})
         for name, some in scores.items():
             noted.setdefault(name, []).extend(some)
@@ -122,7 +122,7 @@ class Listener:
         total = community.fit.log_score()
         if community.name in self._totals:
             added = total - self._totals[community.name]
-            self.challenged(community.name, {"askagain": [added]})
+            self.note_scores(community.name, {"askagain": [added]})
         self._totals[community.name] = total
 
     def _columns(self) -> dict[str, Floats]:

@@ -21,7 +21,7 @@ __all__ = ["DOUBLE", "Ask"]
 DOUBLE = np.dtype("<f8")  # little-endian, wherever it is written
 DAY_MS = 86_400_000
 KIND = AXES.index("kind")
-NODES: list[int] = HALF_LIFE_NODES.tolist()
+EVIDENCE_NODES: list[int] = HALF_LIFE_NODES.tolist()
 
 
 class Ask(msgspec.Struct, dict=True):
@@ -69,7 +69,8 @@ class Ask(msgspec.Struct, dict=True):
     def kind_stocks(self) -> tuple[float, float, float]:
         """The stocks of the kind's axis at the half-lives that evidence is weighed by."""
         item = self.seen.stocks.item  # faster than a selection, for so few
-        return item(KIND, NODES[0]), item(KIND, NODES[1]), item(KIND, NODES[2])
+        first, second, third = EVIDENCE_NODES
+        return item(KIND, first), item(KIND, second), item(KIND, third)
 
     def seen_at(self, completion: float) -> Seen:
         """Return what it sees when a share `completion` has had time to come."""

@@ -125,10 +125,8 @@ class Community:
     def _judge(self, latest: Appeal, ask: Ask, now_ms: int) -> None:
         """Judge a series as it stands at its latest appeal, having learned something of another."""
         latest_ask = self._asks.get(latest.appeal_id, ask)
-        if (
-            latest_ask.appeal.time_ms != latest.time_ms
-        ):  # closed, and its id another appeal's by now
-            latest_ask = ask
+        if latest_ask.appeal.time_ms != latest.time_ms:
+            latest_ask = ask  # it is closed, and its id another appeal's by now
         self.series.judge(latest_ask, latest, self.model.forecast_one(latest_ask.seen), now_ms)
 
     def _close(self, ask: Ask, turn: Closed, forecast: Forecast) -> None:

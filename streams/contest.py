@@ -73,4 +73,6 @@ class Contest:
     def state(self) -> dict[str, Any]:
         """Return everything learned as plain data."""
         self._work_off()
+        if self._known is None and self._state is not None:
+            return self._state  # nothing was learned since
         return self._challengers.state()

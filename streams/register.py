@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from heapq import heappop, heappush
 from operator import itemgetter
-from typing import Any
 
 import msgspec
 
@@ -81,7 +80,7 @@ class Register:
     turns
         What the ledgers have said, to be taken away.
     on_scores
-        Hears of the challengers' scores, by community.
+        Hears of the challengers' scores, by community, in communities that begin from now on.
     """
 
     def __init__(
@@ -175,7 +174,8 @@ def _entries(messages: Iterable[Opened | Checkpoint], partition: str, number: in
     ]
 
 
-def _opened(message: Any, partition: str, said: int) -> Entry:
+def _opened(message: Opened | Checkpoint, partition: str, said: int) -> Entry:
+    assert type(message) is Opened
     appeal = message.appeal
     return (
         *(message.time_ms, _OPENED, appeal.community, appeal.appeal_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from random import Random
 from zlib import crc32
 
@@ -10,8 +11,25 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.scan import COUNT, END, GROUP, HASH, NONE, START, TIME, VALUE, WHO, WHO_END, scan
-from streams.codec import BadEvent, decode_event
+from models.ages import AgeGrid
+from models.runs import plain_grid, slot_of
+from models.scan import (
+    COUNT,
+    END,
+    GROUP,
+    HASH,
+    LINE_MAX,
+    NONE,
+    START,
+    TIME,
+    VALUE,
+    WHO,
+    WHO_END,
+    YEAR_MAX,
+    YEAR_MIN,
+    scan,
+)
+from streams.codec import EPOCH, EVENT_BYTES_MAX, TIME_MS_MAX, TIME_MS_MIN, decode_event
 from streams.events import Response
 
 PLAIN = (
@@ -131,7 +149,21 @@ def test_many_appeals_are_told_apart() -> None:
     assert all(agree([line % (n * n % 997) for n in range(3000)]))
 
 
-def test_bad_lines_are_never_an_error() -> None:
-    with pytest.raises(BadEvent):
-        decode_event(DEFERRED[7])
-    assert agree([b"", *DEFERRED]) == [False] * (len(DEFERRED) + 1)
+def test_limits_are_the_codecs() -> None:
+    assert LINE_MAX == EVENT_BYTES_MAX
+    days = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    assert [(day - EPOCH).total_seconds() * 1000 for day in days] == [TIME_MS_MIN, TIME_MS_MAX]
+    assert (YEAR_MIN, YEAR_MAX) == (1900, 2099)
+    fits = PLAIN[0][:-1] + b" " * (LINE_MAX - len(PLAIN[0])) + b"}"
+    assert agree([fits, fits.replace(b"  ", b"   ", 1)]) == [True, False]
+
+
+@pytest.mark.parametrize("horizon_ms", [60_000, 61_007, 3_600_000, 7 * 86_400_000, 63_244_800_000])
+def test_slots_are_the_age_grids(horizon_ms: int) -> None:
+    grid = AgeGrid(horizon_ms)
+    plain, bins = plain_grid(grid), grid.bins_by_slot()
+    assert len(bins) == grid.slots and bins == sorted(bins) and bins[-1] == grid.bins - 1
+    for slot in range(grid.slots):
+        start_ms, end_ms = grid.start_ms(slot), grid.start_ms(slot + 1)
+        assert [slot_of(age_ms, plain) for age_ms in (start_ms, end_ms - 1)] == [slot, slot]
+    assert all(grid.edges_slot[bins[slot]] > slot for slot in range(grid.slots))

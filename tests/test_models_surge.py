@@ -150,7 +150,7 @@ def test_restored_it_goes_on_identically() -> None:
 
 def test_refuses_what_cannot_be() -> None:
     surge, density = Surge(GRID), np.full(GRID.bins, 1.0 / GRID.bins)
-    for slots in ([-1, 60], [GRID.slots, 60], [3, 0]):
+    for slots in ([-1, 60], [GRID.slots, 60], [3, 0], [3, 60, 4]):
         with pytest.raises(ValueError, match="slots: expected"):
             surge.learn_one("k", slots, density)
     for wrong in (density[:-1], density * math.nan, density * 0.0):
