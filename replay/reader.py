@@ -1,5 +1,5 @@
-"""Canonical JSON lines into blocks of events, or, where they are plain, left as lines: from files as
-they are, gzip or zstd, several at once, or standard input.
+"""Canonical JSON lines into blocks of events, or left as lines where they are plain: files as they
+are, gzip or zstd, several at once, or standard input.
 """
 
 from __future__ import annotations

@@ -88,3 +88,26 @@ def test_how_a_unit_differs_is_normal():
     )
     assert new.normal_variance == pytest.approx((model.strength.sd * new.retention) ** 2, rel=0.2)
     assert 0.0 < known.normal_variance < new.normal_variance
+
+
+def test_what_has_come_takes_as_much_off_both_parts_of_the_variance():
+    belief = Belief(math.log(100.0), 0.04, -0.5, 0.04, 0.03, 0.0, 0.02)
+    all_normal = belief._replace(normal_variance=math.inf)
+    none_normal = belief._replace(normal_variance=0.0)
+    widths = [
+        math.log(said.high / said.low)
+        for said in (outlook_given(b, 10.0, 60, 0.5) for b in (none_normal, belief, all_normal))
+    ]
+    assert widths[0] < widths[1] < widths[2]
+    floor = 0.05**2 * 0.5**2 + 0.02**2  # at about this log retention; it is normal in all three
+    variances = [(width / (2.0 * NORMAL_95)) ** 2 - floor for width in widths]
+    assert variances[0] / variances[2] == pytest.approx(HEAVY_TAILED_90**2, rel=0.05)
+    assert variances[1] / variances[2] == pytest.approx((1.0 + HEAVY_TAILED_90**2) / 2.0, rel=0.05)
+
+
+@pytest.mark.parametrize("normal", [0.0, 0.02, math.inf])
+def test_an_immune_part_reaches_up_to_one(normal):
+    tired = Belief(math.log(100.0), 0.04, -1.0, 0.04, 0.0, 0.0, normal)
+    mixed = outlook(tired._replace(immune=0.2), 10.0)
+    plain = outlook(tired, 10.0)
+    assert mixed.high > 0.9 > plain.high and mixed.low >= 0.95 * plain.low

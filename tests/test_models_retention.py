@@ -14,6 +14,7 @@ from retention_worlds import features, judge, replay, run
 from river import compose
 from river.checks import common
 
+from models.effects import BLANK
 from models.gaussian import seen_as
 from models.kernels import matched_size
 from models.retention import PooledRetention
@@ -61,6 +62,20 @@ def test_state_restores_to_the_same_future(classic: Any) -> None:
         other.learn_one(x, y)
     assert msgspec.msgpack.encode(twin.state()) == msgspec.msgpack.encode(other.state())
     assert kept != twin.state()
+
+
+def test_in_place_of_an_appeal_a_first_one_feels_the_crowd_alone(classic: Any) -> None:
+    model, world, _ = classic
+    for x in features(world)[-3:]:
+        nothing = np.zeros(GRID)
+        alone = x | {"appealer": "nobody", "audience": "", "own": nothing, "kind_stock": nothing}
+        seen = model.read(alone)
+        belief = model._foresee(seen, BLANK).belief
+        log_mean, passing_sd = model.first_appeal_expectation(x)
+        assert log_mean == pytest.approx(belief.eta, rel=1e-12)
+        _, passing = model._level.moments(seen.time_days, model._coefficients)
+        unknown = belief.eta_variance - model.level_sd**2
+        assert passing_sd == pytest.approx(math.sqrt(min(passing, unknown)), rel=1e-9)
 
 
 def test_more_of_an_appeals_own_responses_narrow_what_is_expected(classic: Any) -> None:
