@@ -29,7 +29,6 @@ Mask = NDArray[np.bool_]
 
 # In place of the time of an appeal that has not opened.
 UNOPENED = -(1 << 62)
-MICROS_MAX = (1 << 63) - 1
 
 
 class PlainGrid(NamedTuple):
@@ -44,14 +43,15 @@ class PlainGrid(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """Counts by appeal. `slots`: which, and responses, shape (runs, 2); `bins`: which, responses,
-    value in millionths or -1, shape (3, runs); `hashes`: of responders that may be among the least;
-    `lines`: which were counted. Of appeal k those from `ends[k]` up to `ends[k + 1]`, which have a
-    column for each of the four.
+    """Counts by appeal. `slots`, `bins`: which, and responses, shape (runs, 2); `values`: in
+    millionths, shape (appeals,); `hashes`: of responders that may be among the least; `lines`:
+    which were counted. Of appeal k those from `ends[k]` up to `ends[k + 1]`, which have a column
+    for slots, bins, hashes and lines each.
     """
 
     slots: Whole
     bins: Whole
+    values: Whole
     hashes: Whole
     lines: Whole
     ends: Whole
@@ -114,8 +114,9 @@ def count_by_appeal(
     below : of each appeal, what a responder's hash must be less than to be of interest.
     """
     order, starts = sorted_by_appeal(rows, counted, since_ms.shape[0])
-    slots, bins = np.empty((len(order), 2), np.int64), np.empty((3, len(order)), np.int64)
+    slots, bins = np.empty((len(order), 2), np.int64), np.empty((len(order), 2), np.int64)
     hashes, ends = np.empty(len(order), np.int64), np.zeros((len(starts), 4), np.int64)
+    values = np.zeros(len(starts) - 1, np.int64)  # those of a block are far from 63 bits
     n_slots = n_bins = n_hashes = 0
     for group in range(len(starts) - 1):
         slot_before = bin_before = NONE
@@ -126,17 +127,17 @@ def count_by_appeal(
                 slots[n_slots, 0], slots[n_slots, 1] = slot, 0
                 n_slots += 1
             if index != bin_before:
-                bins[0, n_bins], bins[1, n_bins], bins[2, n_bins] = index, 0, NONE
+                bins[n_bins, 0], bins[n_bins, 1] = index, 0
                 n_bins += 1
             slot_before, bin_before = slot, index
             slots[n_slots - 1, 1] += rows[i, COUNT]
-            bins[1, n_bins - 1] += rows[i, COUNT]
-            bins[2, n_bins - 1] = with_value(bins[2, n_bins - 1], rows[i, VALUE])
+            bins[n_bins - 1, 1] += rows[i, COUNT]
+            values[group] += max(rows[i, VALUE], 0)
             if rows[i, HASH] != NONE and rows[i, HASH] < below[group]:
                 hashes[n_hashes] = rows[i, HASH]
                 n_hashes += 1
         ends[group + 1] = n_slots, n_bins, n_hashes, starts[group + 1]
-    return Runs(slots[:n_slots], bins[:, :n_bins], hashes[:n_hashes], order, ends)
+    return Runs(slots[:n_slots], bins[:n_bins], values, hashes[:n_hashes], order, ends)
 
 
 @compiled
@@ -176,12 +177,3 @@ def slot_of(age_ms: int, grid: PlainGrid) -> int:
     if age_ms < grid.coarse_from_ms:
         return age_ms // grid.fine_ms
     return grid.fine_slots + (age_ms - grid.coarse_from_ms) // grid.coarse_ms
-
-
-@compiled
-def with_value(before: int, micros: int) -> int:
-    """Add to a value, up to what 64 bits hold."""
-    if micros == NONE:
-        return before
-    before = max(before, 0)
-    return before + micros if before <= MICROS_MAX - micros else MICROS_MAX

@@ -43,7 +43,7 @@ COLUMNS = 9
 NONE = -1  # of a line that is not plain: its group; what is not named: value, responder's hash
 
 STRING_MAX = 256
-LINE_MAX = 65_536
+LINE_MAX = 1_024  # of a plain line, for it may be kept as it is until its appeal opens
 DIGITS_MAX, DECIMALS_MAX = 9, 6  # so that a double says the same, in millionths
 QUOTE, BACKSLASH, SPACE, TILDE, COLON, COMMA, OPEN, CLOSE, LINE_END = b'"\\ ~:,{}\n'
 ZERO, NINE = b"09"

@@ -195,12 +195,11 @@ class Surge:
     def _required(
         self, slots: Sequence[int], density: Floats
     ) -> tuple[NDArray[Any], Floats, Floats]:
-        pairs = np.array(slots[: len(slots) // 2 * 2], dtype=np.int64).reshape(-1, 2)
+        at, counts = np.array(slots[::2], dtype=np.int64), np.array(slots[1::2], dtype=float)
         last = self.grid.slots - 1
-        wrong = (pairs < (0, 1)) | (pairs > (last, 2**53))
-        if wrong.any() or len(slots) % 2:
+        if len(at) != len(counts) or ((at < 0) | (at > last)).any() or (counts < 1.0).any():
             raise ValueError(f"slots: expected 0 to {last}, counts from 1, got {slots}")
-        by_slot = np.bincount(pairs[:, 0], pairs[:, 1])
+        by_slot = np.bincount(at, counts)
         seen: NDArray[np.intp] = np.flatnonzero(by_slot)
         density = np.asarray(density, dtype=float)
         if density.shape != (self.grid.bins,) or not 0.0 < density.sum() < np.inf:

@@ -79,11 +79,16 @@ def main() -> None:
     _stop_when_nobody_listens(pipe)
     with open(int(sys.argv[1]), "rb") as file:
         task = msgspec.json.decode(file.read(), type=Task)
+
+    def write(frame: Said | Ended | Failed) -> None:
+        if not isinstance(frame, Said):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending as it is
+        write_frame(pipe, frame)
+
     try:
-        feed(task, lambda frame: write_frame(pipe, frame))
+        feed(task, write)
     except BrokenPipeError:
         sys.exit(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending as it is
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

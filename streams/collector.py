@@ -161,7 +161,7 @@ class Collector:
                     if len(responders) > sampled_max:
                         appeal.forget_responders(sampled_max // 2)
             if event.value is not None:
-                appeal.add_value(index_of_bin, round(event.value * MICROS))
+                appeal.add_value(round(event.value * MICROS))
         source.newest_ms = newest_ms
         self._count("responses", responses)
 

@@ -26,7 +26,7 @@ from models.runs import (
     newest_before,
     plain_grid,
 )
-from models.scan import GROUP, NONE, Whole
+from models.scan import Whole
 from streams.codec import decode_event
 from streams.collector import Collector
 from streams.collector_state import Pending, Source
@@ -75,9 +75,10 @@ class LinesCollector(Collector):
         assert source.next_line <= lines.first_line, f"{lines.source}: lines come again"
         newest_ms = newest_before(lines.rows, source.newest_ms)
         self._announce(lines, newest_ms)
-        for index in np.flatnonzero(~self._take_plain(lines, newest_ms)).tolist():
-            self._go_on(source, int(newest_ms[index]))
-            self._apply_line(source, lines, index)
+        apart = np.flatnonzero(~self._take_plain(lines, newest_ms))
+        for run in np.split(apart, np.flatnonzero(np.diff(apart) > 1) + 1) if len(apart) else ():
+            self._go_on(source, int(newest_ms[run[0]]))
+            self._apply_apart_lines(source, lines, run.tolist())
         self._go_on(source, int(newest_ms[-1]))
         source.next_line = lines.first_line + len(lines.rows)
 
@@ -85,16 +86,17 @@ class LinesCollector(Collector):
         source.newest_ms = newest_ms
         self._advance(self.watermark_ms())
 
-    def _apply_line(self, source: Source, lines: Lines, index: int) -> None:
-        event = lines.apart.get(index)
-        if event is None and lines.rows[index, GROUP] == NONE:
-            return  # it is empty
-        if event is None or type(event) is Response:
-            self._apply(source, lines.block(index), 0)
-            return
-        self._apply_other(source, lines.block(index), 0)
-        if type(event) is Appeal and (event.time_ms + 1, event.appeal_id) not in self.state.pending:
-            self._take_back(event.appeal_id)  # it was rejected; or it has opened
+    def _apply_apart_lines(self, source: Source, lines: Lines, run: list[int]) -> None:
+        """Apply lines that follow one another."""
+        block = lines.block(run)
+        if len(block.events) == 1 and type(block.events[0]) is not Response:
+            self._apply_other(source, block, 0)
+        else:
+            self._apply(source, block, 0)
+        for event in block.events:
+            if type(event) is Appeal:
+                if (event.time_ms + 1, event.appeal_id) not in self.state.pending:
+                    self._take_back(event.appeal_id)  # it was rejected; or it has opened
 
     # Appeals that have been announced.
 
@@ -183,14 +185,16 @@ class LinesCollector(Collector):
 
     def _add_runs(self, lines: Lines, appeals: list[OpenAppeal | None], runs: Runs) -> None:
         sampled, announced = self.settings.responders_sampled, self._announced
-        slots, bins = runs.slots.ravel().tolist(), list(zip(*runs.bins.tolist(), strict=True))
+        slots, bins = runs.slots.ravel().tolist(), runs.bins.ravel().tolist()
         hashes, ends, counted = runs.hashes.tolist(), runs.ends.tolist(), 0
-        for appeal, first, end in zip(appeals, ends, ends[1:], strict=False):
+        values = runs.values.tolist()
+        for appeal, first, end, value in zip(appeals, ends, ends[1:], values, strict=False):
             if appeal is None or end == first:
                 continue
             appeal.count_runs(
                 slots[2 * first[0] : 2 * end[0]],
-                bins[first[1] : end[1]],
+                bins[2 * first[1] : 2 * end[1]],
+                value,
                 hashes[first[2] : end[2]],
                 sampled,
             )

@@ -90,10 +90,12 @@ class Lines:
         """Return some of the lines as they are."""
         return copied(self.data, self.rows, indexes).tobytes()
 
-    def block(self, index: int) -> Block:
-        """Return a line as a block of its own."""
-        event = self.apart[index] if index in self.apart else self.response(index)
-        return Block(self.source, [self.first_line + index], [event])
+    def block(self, indexes: list[int]) -> Block:
+        """Return some of the lines as a block, without empty ones."""
+        apart, groups = self.apart, self.rows[:, GROUP]
+        full = [index for index in indexes if index in apart or groups[index] != NONE]
+        events = [apart[i] if i in apart else self.response(i) for i in full]
+        return Block(self.source, [self.first_line + index for index in full], events)
 
     def newest_ms(self) -> int:
         """Return the time of the last event that is none of the rejects."""

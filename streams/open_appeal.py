@@ -6,7 +6,7 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from zlib import crc32
 
@@ -20,6 +20,7 @@ __all__ = ["MICROS", "MICROS_MAX", "Held", "OpenAppeal"]
 MICROS = 1_000_000
 # Sums of value stay there: nine trillion, more than anybody gave, is the most that 64 bits hold.
 MICROS_MAX = (1 << 63) - 1
+_VALUE_BITS = 62
 _ANY_HASH = 1 << 32
 _UNSETTLED_MIN = 8
 _RUNS_MAX = 4096  # numbers: beyond, most slots have been met before
@@ -45,9 +46,10 @@ class OpenAppeal(msgspec.Struct):
     """An appeal that draws responses.
 
     `bins` count responses by age, and so do `slots` and `runs` together (slot, responses, slot,
-    responses, as they came); `exits` and `value_micros` by bin, where there are any. Of responses
-    with an id, those in `unsettled` may yet give way to another with the same id; those in
-    `settled` are older than the watermark, so that nothing can come before them.
+    responses, as they came). `value_carry` counts how often `value_micros` was beyond 62 bits: a
+    sum cut at once would depend on what is taken back before the rest comes. Of responses with an
+    id, those in `unsettled` may yet give way to another with the same id; those in `settled` are
+    older than the watermark, so that nothing can come before them.
     """
 
     appeal_id: str
@@ -56,8 +58,9 @@ class OpenAppeal(msgspec.Struct):
     bins: list[int]
     slots: dict[int, int] = {}
     runs: list[int] = []
-    exits: dict[int, int] = {}
-    value_micros: dict[int, int] = {}
+    exits: int = 0
+    value_micros: int = 0
+    value_carry: int = 0
     step: int = 0
     bins_sent: int = 0
     responses_sent: int = 0
@@ -71,14 +74,14 @@ class OpenAppeal(msgspec.Struct):
         """Count a response that lies in `slot` and in bin `index`, or take it back (`sign` -1)."""
         count = sign * response.count
         if response.exit:
-            self.exits[index] = self.exits.get(index, 0) + count
+            self.exits += count
             return
         self.bins[index] += count
         self.slots[slot] = self.slots.get(slot, 0) + count
         if not self.slots[slot]:
             del self.slots[slot]
         if response.value is not None:
-            self.add_value(index, sign * round(response.value * MICROS))
+            self.add_value(sign * round(response.value * MICROS))
 
     def count_early(
         self, batch: list[Held], grid: AgeGrid, bin_of_slot: Sequence[int], sampled: int
@@ -102,7 +105,8 @@ class OpenAppeal(msgspec.Struct):
     def count_runs(
         self,
         slots: list[int],
-        bins: Iterable[tuple[int, int, int]],
+        bins: list[int],
+        value: int,
         hashes: list[int],
         sampled: int,
     ) -> None:
@@ -111,10 +115,10 @@ class OpenAppeal(msgspec.Struct):
         if len(self.runs) > _RUNS_MAX:
             self._join_runs()
         by_bin = self.bins
-        for index, number, micros in bins:
+        for index, number in zip(bins[::2], bins[1::2], strict=True):
             by_bin[index] += number
-            if micros >= 0:
-                self.add_value(index, micros)
+        if value:
+            self.add_value(value)
         self.responders += hashes
         if len(self.responders) > 2 * sampled:
             self.forget_responders(sampled)
@@ -125,9 +129,12 @@ class OpenAppeal(msgspec.Struct):
             counts[slot] = counts.get(slot, 0) + number
         self.runs = []
 
-    def add_value(self, index: int, micros: int) -> None:
-        """Add to the value that came in bin `index`."""
-        self.value_micros[index] = min(self.value_micros.get(index, 0) + micros, MICROS_MAX)
+    def add_value(self, micros: int) -> None:
+        """Add to the value that came, in millionths."""
+        self.value_micros += micros
+        if not 0 <= self.value_micros < 1 << _VALUE_BITS:
+            self.value_carry += self.value_micros >> _VALUE_BITS
+            self.value_micros %= 1 << _VALUE_BITS
 
     def checkpoint(self, due_ms: int, bins: int, sampled: int) -> Checkpoint:
         """Return how it stands when all responses in the first `bins` are in, and go on to the next
@@ -150,8 +157,8 @@ class OpenAppeal(msgspec.Struct):
         self.forget_responders(sampled)
         return Checkpoint(
             *(due_ms, self.appeal_id, self.community, last.bin_start, last.counts, last.responses),
-            exits=sum(self.exits.values()),
-            value_micros=min(sum(self.value_micros.values()), MICROS_MAX),
+            exits=self.exits,
+            value_micros=min((self.value_carry << _VALUE_BITS) + self.value_micros, MICROS_MAX),
             final=True,
             slots=[*chain.from_iterable(sorted(self.slots.items())), *self.runs],
             responders=self.responders,

@@ -148,6 +148,12 @@ def test_restored_it_goes_on_identically() -> None:
         Surge(AgeGrid(HOUR_MS)).restore(state)
 
 
+def test_counts_beyond_what_a_double_holds_exactly_are_learned() -> None:
+    surge, density = Surge(GRID), np.full(GRID.bins, 1.0 / GRID.bins)
+    ratio = surge.learn_one("k", [3, 2**53 + 9, 9, 2**60, 3, 1], density)
+    assert ratio is not None and 0.0 <= ratio <= 1.0
+
+
 def test_refuses_what_cannot_be() -> None:
     surge, density = Surge(GRID), np.full(GRID.bins, 1.0 / GRID.bins)
     for slots in ([-1, 60], [GRID.slots, 60], [3, 0], [3, 60, 4]):

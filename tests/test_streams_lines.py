@@ -171,7 +171,7 @@ def alike(sources: int, pieces: list[tuple[int, list[dict[str, Any]]]], blocks: 
             collector.declare(f"s{source}")
     for nth, (source, events) in enumerate(pieces):
         text = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
-        place = f"s{source}", 1 + 100 * nth
+        place = f"s{source}", 1 + 1000 * nth
         whole.receive(decoded_lines(*place, text))
         if nth < blocks:
             lean.receive(decoded_lines(*place, text))
@@ -201,3 +201,15 @@ def test_rejects_keep_their_order_where_an_id_is_put_twice(blocks: int) -> None:
     alike(1, [(0, [tick(t - h // 2), put(t)]), (0, [put(t + h // 2)]), last], blocks)
     late = (0, [put(t - 5 * h)])
     alike(1, [(0, [tick(t - h // 2), put(t)]), late, (0, [put(t + h // 2)]), last], blocks)
+
+
+def test_a_sum_of_value_beyond_64_bits_does_not_depend_on_what_is_taken_back_first() -> None:
+    t, h = START_MS, HOUR_MS
+    huge = [answered(t + 2 * h + n) | {"value": 1e12} for n in range(9)]
+    first, again = (
+        answered(t + 2 * h + ms) | {"value": value, "response_id": "q"}
+        for ms, value in ((20, 1e12), (10, 1.0))
+    )
+    many = [answered(t + 2 * h + 30) | {"value": 9e8 - 1} for _ in range(200)]
+    last = (0, [tick(t + 30 * h)])
+    alike(1, [(0, [put(t), tick(t + 2 * h)]), (0, [first, *huge, again, *many]), last])
