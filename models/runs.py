@@ -158,17 +158,27 @@ def sorted_by_appeal(rows: Whole, counted: Mask, groups: int) -> tuple[Whole, Wh
 
 
 @compiled
-def copied(text: Bytes, rows: Whole, lines: Whole) -> Bytes:
-    """Return some of the lines, each with its end, one after the other."""
-    size = 0
-    for i in lines:
-        size += rows[i, END] + 1 - rows[i, START]
+def copied(text: Bytes, rows: Whole, lines: Whole, parts: Whole) -> tuple[Bytes, Whole]:
+    """Copy lines, each with its end, one after the other.
+
+    lines : numbers of lines. parts : shape (parts, 2), from where in them to where.
+
+    Returns
+    -------
+    The copy, and where in it each part ends.
+    """
+    size, ends = 0, np.empty(parts.shape[0], np.int64)
+    for part in range(parts.shape[0]):
+        for i in lines[parts[part, 0] : parts[part, 1]]:
+            size += rows[i, END] + 1 - rows[i, START]
+        ends[part] = size
     copy, at = np.empty(size, np.uint8), 0
-    for i in lines:
-        start, end = rows[i, START], rows[i, END] + 1
-        copy[at : at + end - start] = text[start:end]
-        at += end - start
-    return copy
+    for part in range(parts.shape[0]):
+        for i in lines[parts[part, 0] : parts[part, 1]]:
+            start, end = rows[i, START], rows[i, END] + 1
+            copy[at : at + end - start] = text[start:end]
+            at += end - start
+    return copy, ends
 
 
 @compiled

@@ -44,7 +44,7 @@ class _Announced(NamedTuple):
     """
 
     appeal: OpenAppeal
-    lines: list[tuple[str, list[int], bytes]]
+    lines: list[tuple[str, Whole, bytes]]
 
     def responses(self) -> int:
         """Return how many responses have been counted."""
@@ -75,10 +75,9 @@ class LinesCollector(Collector):
         assert source.next_line <= lines.first_line, f"{lines.source}: lines come again"
         newest_ms = newest_before(lines.rows, source.newest_ms)
         self._announce(lines, newest_ms)
-        apart = np.flatnonzero(~self._take_plain(lines, newest_ms))
-        for run in np.split(apart, np.flatnonzero(np.diff(apart) > 1) + 1) if len(apart) else ():
+        for run in _runs(np.flatnonzero(~self._take_plain(lines, newest_ms)).tolist()):
             self._go_on(source, int(newest_ms[run[0]]))
-            self._apply_apart_lines(source, lines, run.tolist())
+            self._apply_apart_lines(source, lines, run)
         self._go_on(source, int(newest_ms[-1]))
         source.next_line = lines.first_line + len(lines.rows)
 
@@ -156,7 +155,7 @@ class LinesCollector(Collector):
             return
         self.state.held_count -= announced.responses()
         for source, numbers, text in announced.lines:
-            for number, line in zip(numbers, text.splitlines(), strict=True):
+            for number, line in zip(numbers.tolist(), text.splitlines(), strict=True):
                 response = decode_event(line)
                 assert isinstance(response, Response)
                 self._hold(Held(source, number, response))
@@ -186,7 +185,7 @@ class LinesCollector(Collector):
     def _add_runs(self, lines: Lines, appeals: list[OpenAppeal | None], runs: Runs) -> None:
         sampled, announced = self.settings.responders_sampled, self._announced
         slots, bins = runs.slots.ravel().tolist(), runs.bins.ravel().tolist()
-        hashes, ends, counted = runs.hashes.tolist(), runs.ends.tolist(), 0
+        hashes, ends, early = runs.hashes.tolist(), runs.ends.tolist(), []
         values = runs.values.tolist()
         for appeal, first, end, value in zip(appeals, ends, ends[1:], values, strict=False):
             if appeal is None or end == first:
@@ -198,14 +197,34 @@ class LinesCollector(Collector):
                 hashes[first[2] : end[2]],
                 sampled,
             )
-            early = announced.get(appeal.appeal_id)
-            if early is not None and early.appeal is appeal:
-                self._keep(early, lines, runs.lines[first[3] : end[3]])
-            else:
-                counted += end[3] - first[3]
-        self._count("responses", counted)
+            one = announced.get(appeal.appeal_id)
+            if one is not None and one.appeal is appeal:
+                early.append((one, [first[3], end[3]]))
+        kept = self._keep(lines, runs.lines, early) if early else 0
+        self.state.held_count += kept
+        self._count("responses", len(runs.lines) - kept)
 
-    def _keep(self, early: _Announced, lines: Lines, indexes: Whole) -> None:
-        numbers = (indexes + lines.first_line).tolist()
-        early.lines.append((lines.source, numbers, lines.copied(indexes)))
-        self.state.held_count += len(numbers)
+    def _keep(self, lines: Lines, counted: Whole, early: list[tuple[_Announced, list[int]]]) -> int:
+        """Keep the lines of what was counted ahead; return how many."""
+        numbers = counted + lines.first_line
+        texts = lines.copied(counted, [part for _, part in early])
+        for (one, (start, end)), text in zip(early, texts, strict=True):
+            one.lines.append((lines.source, numbers[start:end].copy(), text))
+        return sum(end - start for _, (start, end) in early)
+
+
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """Return ascending numbers in runs of such as follow one another.
+
+    >>> _runs([1, 2, 5])
+    [[1, 2], [5]]
+    """
+    runs: list[list[int]] = []
+    before = -2
+    for number in numbers:
+        if number == before + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+        before = number
+    return runs

@@ -4,6 +4,8 @@ made of each.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from models.runs import copied
@@ -86,9 +88,11 @@ class Lines:
             row[COUNT],
         )
 
-    def copied(self, indexes: Whole) -> bytes:
-        """Return some of the lines as they are."""
-        return copied(self.data, self.rows, indexes).tobytes()
+    def copied(self, indexes: Whole, parts: list[list[int]]) -> list[bytes]:
+        """Return lines as they are, in parts: from where in `indexes` to where."""
+        copy, ends = copied(self.data, self.rows, indexes, np.array(parts, np.int64))
+        text, ends = copy.tobytes(), ends.tolist()
+        return [text[start:end] for start, end in pairwise([0, *ends])]
 
     def block(self, indexes: list[int]) -> Block:
         """Return some of the lines as a block, without empty ones."""
