@@ -86,16 +86,22 @@ class LinesCollector(Collector):
         self._advance(self.watermark_ms())
 
     def _apply_apart_lines(self, source: Source, lines: Lines, run: list[int]) -> None:
-        """Apply lines that follow one another."""
+        """Apply lines that follow one another: mostly there is one, and it puts an appeal."""
+        first = lines.apart.get(run[0])
+        if len(run) == 1 and type(first) is Appeal and first.time_ms >= self.watermark_ms():
+            self._await(Pending(lines.source, lines.first_line + run[0], first))
+            self._see(source, first)
+            self._check_announced(first)
+            return
         block = lines.block(run)
-        if len(block.events) == 1 and type(block.events[0]) is not Response:
-            self._apply_other(source, block, 0)
-        else:
-            self._apply(source, block, 0)
+        self._apply(source, block, 0)
         for event in block.events:
             if type(event) is Appeal:
-                if (event.time_ms + 1, event.appeal_id) not in self.state.pending:
-                    self._take_back(event.appeal_id)  # it was rejected; or it has opened
+                self._check_announced(event)
+
+    def _check_announced(self, appeal: Appeal) -> None:
+        if (appeal.time_ms + 1, appeal.appeal_id) not in self.state.pending:
+            self._take_back(appeal.appeal_id)  # it was rejected; or it has opened
 
     # Appeals that have been announced.
 
