@@ -52,7 +52,8 @@ class Layout:
     """Where each kind, attribute and appealer with several audiences has its coefficients.
 
     Room is made as they appear. Beyond a limit they share the entries of "other", and `crowded_out`
-    counts the times a name had to.
+    counts the times a name had to. `told`: whether data have said more of own and kind wear-out
+    than was held beforehand.
     """
 
     def __init__(self, kinds_max: int, attributes_max: int, groups_max: int) -> None:
@@ -75,17 +76,13 @@ class Layout:
         self.stock_sums = [0.0, 0.0, 0.0]
         self.appeals = 0
         self.learn_at = LEARN_MIN
+        self.told = self._is_told()
 
     @property
     def log_half_lives(self) -> list[float]:
         """The half-lives believed in, natural log of days, for each axis."""
         found: list[float] = self.coefficients.mean[self.half_life : self.half_life + 3].tolist()
         return found
-
-    @property
-    def told(self) -> bool:
-        """Whether data have said more of own and kind wear-out than was held beforehand."""
-        return self.shrinkage["wear own"].told and self.shrinkage["wear kind"].told
 
     def keep_half_lives_on_grid(self) -> None:
         keep_within(self.coefficients.mean, self.half_life, LOG_HALF_LIVES[0], LOG_HALF_LIVES[-1])
@@ -169,6 +166,7 @@ class Layout:
                 self.shrinkage[f"kind {name}"].unit = unit
         for shrinkage in self.shrinkage.values():
             shrinkage.learn(self.coefficients)
+        self.told = self._is_told()
 
     def state(self) -> dict[str, Any]:
         return {
@@ -192,6 +190,10 @@ class Layout:
         self.stock_sums = list(state["stock_sums"])
         self.appeals = state["appeals"]
         self.learn_at = state["learn_at"]
+        self.told = self._is_told()
+
+    def _is_told(self) -> bool:
+        return self.shrinkage["wear own"].told and self.shrinkage["wear kind"].told
 
 
 @compiled

@@ -60,7 +60,8 @@ class Communities:
         """Tell of turns between which nothing is learned. All are foretold first: that is most of
         the work, and the same code over and over, which then stays in the processor's cache.
         """
-        heard = [self._community(turn) for turn in turns]
+        known = self.communities
+        heard = [known.get(turn.community) or self._community(turn) for turn in turns]
         foretold = [one.foretell(turn) for one, turn in zip(heard, turns, strict=True)]
         for one, turn, (ask, forecast) in zip(heard, turns, foretold, strict=True):
             one.hear(turn, ask, forecast)
