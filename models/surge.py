@@ -73,7 +73,7 @@ class Surge:
     --------
     >>> surge, grid = Surge(AgeGrid(7 * 86_400_000)), AgeGrid(7 * 86_400_000)
     >>> density = np.diff(np.log1p(np.array(grid.edges_ms) / 3e5), prepend=0.0)
-    >>> waves = [(start + k, 9 - k) for start in range(60, 900, 80) for k in range(8)]
+    >>> waves = [n for wave in range(60, 900, 80) for k in range(8) for n in (wave + k, 9 - k)]
     >>> surge.learn_one("wavy", waves, density) > 0.5
     True
     """
