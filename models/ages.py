@@ -11,7 +11,9 @@ from __future__ import annotations
 from itertools import pairwise
 from math import isqrt
 
-__all__ = ["AgeGrid"]
+__all__ = ["NEVER_MS", "AgeGrid"]
+
+NEVER_MS = -(1 << 62)  # a time before all times: of what has not been, or is none
 
 # One minute for the default horizon of seven days: 10,080 of them, but only 2,016 slots in all.
 FINE_SLOTS_A_HORIZON = 10_080

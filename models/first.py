@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 
 from models.design import AXES, Appeal
 from models.effects import BLANK, Effects
-from models.jumps import CANDIDATES
-from models.jumps import JUMPS as JUMPS_MAX
 from models.kernels import compiled
 from models.layout import Layout
-from models.level import Level, entry, moments
-from models.rows import JUMPS, Places, linearised
+from models.level import Level, Slots, entry, moments
+from models.rows import JUMPS, Places, Seen, linearised, room
 from models.strength import Strength
 
 __all__ = ["first_in_place"]
@@ -37,53 +35,44 @@ def first_in_place(
     -------
     Mean and variance of its log mean, and the variance of everybody's level at that time.
     """
-    coefficients, jumps = layout.coefficients, level.jumps.packed
+    coefficients = layout.coefficients
     return in_place(
-        *(layout.places, *layout.found(appeal)),
-        *(appeal.stocks, appeal.time_days, appeal.log_exposure),
-        *(coefficients.mean, coefficients.covariance, effects.packed),
-        *(level.at, level.slot),
-        level.slot_days,
-        level.begun,
-        jumps,
-        *(level_sd, strength.sd, strength.share),
+        layout.places,
+        (appeal.stocks, appeal.time_days, appeal.log_exposure, layout.found(appeal)),
+        (coefficients.mean, coefficients.covariance),
+        effects.packed,
+        level.slots,
+        level.jumps.packed,
+        (level_sd, strength.sd, strength.share),
     )
 
 
 @compiled
 def in_place(
     places: Places,
-    kind: int,
-    group: int,
-    attributes: Places,
-    values: Floats,
-    stocks: Floats,
-    time_days: float,
-    base: float,
-    mean: Floats,
-    covariance: Floats,
+    appeal: Seen,
+    coefficients: tuple[Floats, Floats],
     units: Floats,
-    level: int,
-    slot: int,
-    slot_days: Floats,
-    begun: bool,
+    level: Slots,
     jumps: Floats,
-    level_sd: float,
-    wear_sd: float,
-    immune_share: float,
+    differ: tuple[float, float, float],
 ) -> tuple[float, float, float]:
     """See `first_in_place`, and rows.linearised for what is passed."""
+    stocks, time_days, base, found = appeal
+    mean, covariance = coefficients
     crowd = np.zeros_like(stocks)
     crowd[CROWD] = stocks[CROWD]
     believed = linearised(
-        *(places, kind, group, attributes, values, crowd, time_days, base, mean, covariance),
-        *(BLANK, units, level, slot, slot_days, begun, jumps, level_sd, wear_sd, immune_share),
-        np.empty(6 * mean.shape[0] + 20),
+        places,
+        (crowd, time_days, base, found),
+        coefficients,
+        BLANK,
+        units,
+        level,
+        jumps,
+        differ,
+        np.empty(room(mean.shape[0])),
     )
-    index, weight, open_variance = entry(time_days, level, slot, slot_days, begun)
-    _, known = moments(
-        *(mean, covariance, index, weight, places[JUMPS], jumps[:JUMPS_MAX], time_days),
-        jumps[JUMPS_MAX : JUMPS_MAX + CANDIDATES],
-        jumps[JUMPS_MAX + CANDIDATES :].reshape((CANDIDATES, CANDIDATES)),
-    )
+    index, weight, open_variance = entry(time_days, *level)
+    _, known = moments(mean, covariance, index, weight, places[JUMPS], jumps, time_days)
     return believed[4], believed[5], known + open_variance

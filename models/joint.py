@@ -20,7 +20,7 @@ from models.effects import Effects
 from models.kernels import ETA, U_LEVEL, U_WEAR
 from models.layout import Layout
 from models.level import Level
-from models.rows import learn_row, linearised
+from models.rows import learn_row, linearised, room
 from models.strength import Strength
 
 __all__ = [
@@ -86,7 +86,7 @@ class Joint:
 
     def __init__(self, capacity: int) -> None:
         n = capacity
-        self._filled: Floats = np.empty(6 * n + 20)  # as rows.linearised has it
+        self._filled: Floats = np.empty(room(n))  # as rows.linearised has it
         self.row: Floats = self._filled[:n]
         self.spread: Floats = self._filled[2 * n : 3 * n]
         self.mean: Floats = self._filled[6 * n : 6 * n + 4]
@@ -112,22 +112,13 @@ class Joint:
         coefficients = layout.coefficients
         self.eta, eta_variance, self.slope, self.open_variance, *belief = linearised(
             layout.places,
-            *layout.found(appeal),
-            appeal.stocks,
-            appeal.time_days,
-            appeal.log_exposure,
-            coefficients.mean,
-            coefficients.covariance,
+            (appeal.stocks, appeal.time_days, appeal.log_exposure, layout.found(appeal)),
+            (coefficients.mean, coefficients.covariance),
             unit,
             effects.packed,
-            level.at,
-            level.slot,
-            level.slot_days,
-            level.begun,
+            level.slots,
             level.jumps.packed,
-            level_sd,
-            strength.sd,
-            strength.share,
+            (level_sd, strength.sd, strength.share),
             self._filled,
         )
         self.eta_variance, self.prior_sds = (

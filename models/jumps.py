@@ -22,7 +22,7 @@ from models.coefficients import Coefficients
 from models.effects import Effects
 from models.kernels import compiled
 
-__all__ = ["CANDIDATES", "JUMPS", "Jumps"]
+__all__ = ["CANDIDATES", "JUMPS", "Jumps", "unpacked"]
 
 Floats = NDArray[np.float64]
 
@@ -55,11 +55,9 @@ class Jumps:
         nothing = [0.0] * JUMPS
         self.at = coefficients.add("jumps", nothing, nothing)
         self.packed: Floats = np.zeros(JUMPS + CANDIDATES + CANDIDATES**2)
-        self.began_days: Floats = self.packed[:JUMPS]
+        self.began_days, self.shift, self.change = unpacked(self.packed)
         self.began_days[:] = np.inf
         self.chances: Floats = np.zeros(CANDIDATES)
-        self.shift: Floats = self.packed[JUMPS : JUMPS + CANDIDATES]
-        self.change: Floats = self.packed[JUMPS + CANDIDATES :].reshape(CANDIDATES, CANDIDATES)
         self.weigh(coefficients)
 
     @property
@@ -131,6 +129,13 @@ class Jumps:
         for name, kept in state.items():
             array: Floats = getattr(self, name)
             array[:] = np.frombuffer(kept, dtype="<f8").reshape(array.shape)
+
+
+@compiled
+def unpacked(packed: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return began_days, shift and change: views of what Jumps.packed holds."""
+    change = packed[JUMPS + CANDIDATES :].reshape((CANDIDATES, CANDIDATES))
+    return packed[:JUMPS], packed[JUMPS : JUMPS + CANDIDATES], change
 
 
 @compiled

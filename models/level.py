@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
 from models.effects import Effects
-from models.jumps import Jumps
+from models.jumps import Jumps, unpacked
 from models.kernels import compiled
 
 __all__ = ["Level", "entry"]
 
 Floats = NDArray[np.float64]
+Slots = tuple[int, int, Floats, bool]  # at, latest, slot_days and begun: see entry
 
 # Slots kept apart: six weeks or more. Who was away for longer is compared with the oldest kept.
 SLOTS = 12
@@ -61,9 +62,14 @@ class Level:
         """When the latest slot began."""
         return float(self.slot_days[self.slot % SLOTS])
 
+    @property
+    def slots(self) -> Slots:
+        """What `entry` asks of the slots."""
+        return self.at, self.slot, self.slot_days, self.begun
+
     def entry(self, time_days: float) -> tuple[int, float, float]:
         """Return the index and weight of the slot's level then, and the variance left open."""
-        return entry(time_days, self.at, self.slot, self.slot_days, self.begun)
+        return entry(time_days, *self.slots)
 
     def advance(self, time_days: float, coefficients: Coefficients, effects: Effects) -> None:
         """Begin a new slot if it is time, before an appeal put then is learned."""
@@ -114,10 +120,8 @@ class Level:
             slot,
             keep,
             jumps.at,
-            jumps.began_days,
+            jumps.packed,
             time_days,
-            jumps.shift,
-            jumps.change,
         )
         return mean, known + variance
 
@@ -166,14 +170,13 @@ def moments(
     slot: int,
     keep: float,
     jumps_at: int,
-    began_days: Floats,
+    packed: Floats,
     time_days: float,
-    shift: Floats,
-    change: Floats,
 ) -> tuple[float, float]:
     """Return mean and variance of `keep` times a slot's level and the jumps that had begun by a
-    time, over all that may have jumped; shift, change : see jumps.Jumps.
+    time, over all that may have jumped; jumps_at, packed : see jumps.Jumps.
     """
+    began_days, shift, change = unpacked(packed)
     jumps = jumps_at + np.flatnonzero(began_days <= time_days)
     centre, variance = keep * mean[slot], keep * keep * covariance[slot, slot]
     for i in jumps:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from models.design import felt
 from models.effects import BLANK, COVARIANCE, LOADING, MEAN, PRIOR_SDS
-from models.jumps import CANDIDATES
-from models.jumps import JUMPS as JUMPS_MAX
+from models.jumps import unpacked
 from models.kernels import ETA, RETENTION, believe, compiled, foresee, learn
 from models.layout import STEPS, WEEKDAYS
-from models.level import entry
+from models.level import Slots, entry
 
 __all__ = [
     "SHARE_MAX",
@@ -25,6 +24,7 @@ __all__ = [
     "learn_row",
     "linearised",
     "moderation",
+    "room",
     "share_of",
     "step_rate",
     "wear_now",
@@ -32,6 +32,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+Seen = tuple[Floats, float, float, tuple[int, int, Places, Floats]]  # see linearised
 
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit can have
 SHARE_WIDTH = 0.15  # over which it bends towards its limits
@@ -245,39 +246,34 @@ def fill_wear(
 
 
 @compiled
+def room(coefficients: int) -> int:
+    """Return how long the array is that `linearised` fills, of so many coefficients."""
+    return 6 * coefficients + 20
+
+
+@compiled
 def linearised(
     places: Places,
-    kind: int,
-    group: int,
-    attributes: Places,
-    values: Floats,
-    stocks: Floats,
-    time_days: float,
-    base: float,
-    mean: Floats,
-    covariance: Floats,
+    appeal: Seen,
+    coefficients: tuple[Floats, Floats],
     unit: int,
     units: Floats,
-    level: int,
-    slot: int,
-    slot_days: Floats,
-    begun: bool,
+    level: Slots,
     jumps: Floats,
-    level_sd: float,
-    wear_sd: float,
-    immune_share: float,
+    differ: tuple[float, float, float],
     filled: Floats,
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see Joint.linearise and kernels.foresee.
 
     Parameters
     ----------
-    places : see layout.Layout. kind, group, attributes, values : see Layout.found.
-    stocks, time_days : see design.Appeal. base : log exposure.
+    places : see layout.Layout. appeal : stocks and time_days of design.Appeal, the log exposure,
+        then what Layout.found says. coefficients : their mean and covariance.
     unit : row of `units`, which is effects.Effects.packed; 0 is that of a unit never seen.
-    level, slot, slot_days, begun : see level.entry. jumps : see jumps.Jumps.packed.
-    level_sd, wear_sd, immune_share : how units differ, for the belief to predict with.
-    filled : shape (6 n + 20,); rows, spread, and means and covariances of the four quantities, of
+    level : see level.Level.slots. jumps : see jumps.Jumps.packed.
+    differ : how units do, for the belief to predict with: sds of level and of wear-out, and the
+        share of the immune.
+    filled : shape (room(n),); rows, spread, and means and covariances of the four quantities, of
         shapes (2, n), (4, n), (4,) and (4, 4); filled.
 
     Returns
@@ -286,34 +282,30 @@ def linearised(
     adds to log retention, and the variance that the level leaves open; then the numbers of
     joint.Belief.
     """
+    stocks, time_days, base, found = appeal
+    mean, covariance = coefficients
     n, own, known = mean.shape[0], units[unit], unit != BLANK
     rows, spread = filled[: 2 * n].reshape((2, n)), filled[2 * n : 6 * n].reshape((4, n))
     joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 :].reshape((4, 4))
-    index, weight, open_variance = entry(time_days, level, slot, slot_days, begun)
+    index, weight, open_variance = entry(time_days, *level)
     rows[:] = 0.0
-    began_days, weekday = jumps[:JUMPS_MAX], int(time_days) % WEEKDAYS
-    fill_first(
-        *(rows[ETA], places, weekday, index, weight, time_days, began_days),
-        *(kind, group, attributes, values),
-    )
+    began_days, shift, change = unpacked(jumps)
+    weekday = int(time_days) % WEEKDAYS
+    fill_first(rows[ETA], places, weekday, index, weight, time_days, began_days, *found)
     u_level, u_wear, share, turn = share_of(mean, own, known)
     kind_half_life = places[HALF_LIFE] + 1
     kind_half_life_sd = sqrt(max(covariance[kind_half_life, kind_half_life], 0.0))
-    whole = fill_wear(
-        *(rows[RETENTION], mean, places, stocks, kind_half_life_sd),
-        *(share, kind, group, attributes, values),
-    )
+    whole = fill_wear(rows[RETENTION], mean, places, stocks, kind_half_life_sd, share, *found)
     slope = turn * whole
-    candidates = jumps[JUMPS_MAX + CANDIDATES :].reshape((CANDIDATES, CANDIDATES))
     eta, variance = foresee(
         *(rows, base, share * whole, slope, mean, covariance),
         *(own[LOADING:].reshape((2, n)), (u_level, u_wear)),
         *(own[COVARIANCE:PRIOR_SDS].reshape((2, 2)), known, places[JUMPS]),
-        *(jumps[JUMPS_MAX : JUMPS_MAX + CANDIDATES], candidates, spread, joint_mean, joint),
+        *(shift, change, spread, joint_mean, joint),
     )
     prior_sds = own[PRIOR_SDS], own[PRIOR_SDS + 1]
-    belief = believe(joint_mean, joint, *prior_sds, level_sd, wear_sd, immune_share, slope)
-    normal_variance = slope * slope * own_wear_variance(own, wear_sd)
+    belief = believe(joint_mean, joint, *prior_sds, *differ, slope)
+    normal_variance = slope * slope * own_wear_variance(own, differ[1])
     reasonable = within_reason(open_variance, *belief, normal_variance)
     return eta, variance, slope, open_variance, *reasonable
 

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ages import AgeGrid
+from models.ages import NEVER_MS, AgeGrid
 from models.kernels import compiled
 from models.scan import COUNT, END, GROUP, HASH, NONE, START, TIME, VALUE, Bytes, Whole
 
 __all__ = [
-    "UNOPENED",
     "Mask",
     "PlainGrid",
     "Runs",
@@ -26,9 +25,6 @@ __all__ = [
 ]
 
 Mask = NDArray[np.bool_]
-
-# In place of the time of an appeal that has not opened.
-UNOPENED = -(1 << 62)
 
 
 class PlainGrid(NamedTuple):
@@ -93,12 +89,12 @@ def are_counted(
 
     newest_ms : see `newest_before`.
     others_ms : the newest time of the slowest other source.
-    since_ms : the time of each appeal, or UNOPENED.
+    since_ms : the time of each appeal, or NEVER_MS if it is not open.
     """
     counted = np.zeros(rows.shape[0], np.bool_)
     for i in range(rows.shape[0]):
         time_ms, group = rows[i, TIME], rows[i, GROUP]
-        if group == NONE or since_ms[group] == UNOPENED:
+        if group == NONE or since_ms[group] == NEVER_MS:
             continue
         late = time_ms + lateness_ms < min(newest_ms[i], others_ms)
         counted[i] = not late and 0 <= time_ms - since_ms[group] < grid.horizon_ms

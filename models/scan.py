@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ages import NEVER_MS
+from models.dates import DAY_MS, DAYS_BEFORE_1970
 from models.kernels import compiled
 
 __all__ = [
@@ -61,9 +63,7 @@ for member, name in (
     NAME_LENGTHS[member] = 1 + len(name)
 SECONDS_LENGTH = len("0000-00-00T00:00:00")
 MILLION = 1_000_000
-DAY_MS, NEVER_MS = 86_400_000, -(1 << 62)
 YEAR_MIN, YEAR_MAX = 1900, 2099
-DAYS_BEFORE_1970 = 719_468  # since 0000-03-01, from where leap days come last
 MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 # Fowler, Noll, Vo (1991), FNV-1a of 64 bits.
 FNV_BASIS, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from models.runs import (
-    UNOPENED,
     Mask,
     Runs,
     are_counted,
@@ -29,7 +28,7 @@ from models.runs import (
 from models.scan import Whole
 from streams.codec import decode_event
 from streams.collector import Collector
-from streams.collector_state import Pending, Source
+from streams.collector_state import NEVER_MS, Pending, Source
 from streams.events import Appeal, Response
 from streams.lines import Lines
 from streams.open_appeal import Held, OpenAppeal
@@ -173,7 +172,7 @@ class LinesCollector(Collector):
         room = self.settings.held_responses_max - self.state.held_count
         announced = self._announced if len(lines.rows) <= room else {}
         appeals = [self._counting(appeal_id, announced) for appeal_id in lines.appeal_ids]
-        since_ms = np.array([UNOPENED if one is None else one.time_ms for one in appeals], np.int64)
+        since_ms = np.array([NEVER_MS if one is None else one.time_ms for one in appeals], np.int64)
         others_ms, lateness_ms = self.state.others_ms(lines.source), self._lateness_ms
         counted = are_counted(lines.rows, newest_ms, others_ms, lateness_ms, since_ms, self._grid)
         below = [0 if one is None else one.responder_below for one in appeals]

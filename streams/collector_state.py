@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
+from models.ages import NEVER_MS
 from streams.codec import Arrived
 from streams.events import Appeal, Rejected, Response, Tick
 from streams.open_appeal import Held, OpenAppeal
 
 __all__ = ["NEVER_MS", "Block", "CollectorState", "Pending", "Source"]
-
-NEVER_MS = -(1 << 62)
 
 
 class Block(msgspec.Struct, frozen=True):

@@ -61,17 +61,15 @@ class Communities:
         the work, and the same code over and over, which then stays in the processor's cache.
         """
         known = self.communities
-        heard = [known.get(turn.community) or self._community(turn) for turn in turns]
+        heard = [known.get(turn.community) or self._begin(turn) for turn in turns]
         foretold = [one.foretell(turn) for one, turn in zip(heard, turns, strict=True)]
         for one, turn, (ask, forecast) in zip(heard, turns, foretold, strict=True):
             one.hear(turn, ask, forecast)
 
-    def _community(self, turn: Turn) -> Community:
-        """Return the community of a turn, new with its first appeal."""
-        community = self.communities.get(turn.community)
-        if community is None:
-            assert type(turn) is Put, "an appeal has a turn before it was put"
-            community = Community(turn.community, self.settings, self.facts)
-            community.before_learning = self.before_learning
-            self.communities[turn.community] = community
+    def _begin(self, turn: Turn) -> Community:
+        """Begin a community, with its first appeal."""
+        assert type(turn) is Put, "an appeal has a turn before it was put"
+        community = Community(turn.community, self.settings, self.facts)
+        community.before_learning = self.before_learning
+        self.communities[turn.community] = community
         return community
