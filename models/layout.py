@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.coefficients import Coefficients
 from models.design import AXES, LOG_HALF_LIVES, Appeal, felt
 from models.kernels import compiled
+from models.scaling import Scaling
 from models.shrinkage import Prior, Shrinkage
 
 __all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Layout"]
@@ -70,8 +71,12 @@ class Layout:
             [self.intercept, self.weekday, self.wear, self.half_life, self.steps, -1]
         )
         self.at: dict[str, dict[str, int]] = {"kind": {}, "attribute": {}, "group": {}}
-        # Where attributes stand, by the names that an appeal has.
-        self._places: dict[tuple[str, ...], Places] = {}
+        self.scaling = Scaling()
+        # Where attributes stand, and their units, by the names that an appeal has; and what was
+        # scaled last, for it is asked for again.
+        self._places: dict[tuple[str, ...], tuple[Places, Floats]] = {}
+        self._scaled: tuple[Floats, Floats] | None = None
+        self._settled: set[tuple[str, ...]] = {()}  # names whose units stay as they are
         self.crowded_out = {"kind": 0, "attribute": 0, "group": 0}
         self.stock_sums = [0.0, 0.0, 0.0]
         self.appeals = 0
@@ -99,20 +104,32 @@ class Layout:
 
     def found(self, appeal: Appeal) -> tuple[int, int, Places, Floats]:
         """Return where the coefficients of an appeal's kind, group and attributes begin, -1 where
-        one has none of its own; and the attributes' values.
+        one has none of its own; and the attributes' values, scaled.
         """
-        kinds, names = self.at["kind"], appeal.attributes
+        kinds, names, values = self.at["kind"], appeal.attributes, appeal.values
         kind = kinds.get(appeal.kind)
         if kind is None:
             kind = kinds.get(OTHER, -1)
-        places = self._places.get(names)
-        if places is None:
-            known = (self.find("attribute", name) for name in names)
-            places = np.array([-1 if at is None else at for at in known], dtype=np.int64)
-            if len(self._places) >= PLACES_MAX:
-                self._places.clear()
-            self._places[names] = places
-        return kind, self.at["group"].get(appeal.appealer, -1), places, appeal.values
+        places, units = self._places.get(names) or self._look_up(names)
+        if self._scaled is None or self._scaled[0] is not values:
+            self._scaled = values, self.scaling.scaled(values, units)
+        return kind, self.at["group"].get(appeal.appealer, -1), places, self._scaled[1]
+
+    def _look_up(self, names: tuple[str, ...]) -> tuple[Places, Floats]:
+        known = (self.find("attribute", name) for name in names)
+        places = np.array([-1 if at is None else at for at in known], dtype=np.int64)
+        if len(self._places) >= PLACES_MAX:
+            self._forget_places()
+        found = self._places[names] = places, self.scaling.of([*map(self._scaled_as, names)])
+        return found
+
+    def _forget_places(self) -> None:
+        self._places.clear()
+        self._scaled = None
+
+    def _scaled_as(self, name: str) -> str:
+        """Return the name by which an attribute's values are remembered: that of its place."""
+        return name if name in self.at["attribute"] else OTHER
 
     def make_room(self, appeal: Appeal, several_audiences: bool) -> None:
         """Give coefficients to what appears for the first time."""
@@ -131,7 +148,7 @@ class Layout:
             name = OTHER
         if name not in places:
             places[name] = self._add(f"{sort}:{name}", priors)
-            self._places.clear()
+            self._forget_places()
 
     def _add(self, name: str, priors: list[str]) -> int:
         """Hand out entries, each with the prior it shares with those of the same name."""
@@ -151,12 +168,21 @@ class Layout:
         fifty appeals where an appealer's own stock counts two.
         """
         self.appeals += 1
+        if appeal.attributes not in self._settled:
+            self._notice_attributes(appeal)
         stocks = felt_by_axis(appeal.stocks, self.coefficients.mean, self.half_life)
         for axis, stock in enumerate(stocks):
             self.stock_sums[axis] += stock
         if self.appeals >= self.learn_at:
             self.learn_at += min(max(self.appeals // LEARN_SHARE, LEARN_MIN), LEARN_MAX)
             self._learn_priors()
+
+    def _notice_attributes(self, appeal: Appeal) -> None:
+        values = zip(map(self._scaled_as, appeal.attributes), appeal.values.tolist(), strict=True)
+        if any([self.scaling.notice(name, value) for name, value in values]):
+            self._forget_places()
+        elif len(self._settled) < PLACES_MAX:
+            self._settled.add(appeal.attributes)
 
     def _learn_priors(self) -> None:
         for axis, name in enumerate(AXES):
@@ -174,6 +200,7 @@ class Layout:
             "shrinkage": {key: each.state() for key, each in self.shrinkage.items()},
             "at": {sort: dict(places) for sort, places in self.at.items()},
             "crowded_out": dict(self.crowded_out),
+            "scaling": self.scaling.state(),
             "stock_sums": list(self.stock_sums),
             "appeals": self.appeals,
             "learn_at": self.learn_at,
@@ -185,7 +212,9 @@ class Layout:
             self.shrinkage[key] = Shrinkage(PRIORS.get(key) or PRIORS[key.split()[0]])
             self.shrinkage[key].restore(kept)
         self.at = {sort: dict(places) for sort, places in state["at"].items()}
-        self._places.clear()
+        self.scaling.restore(state["scaling"])
+        self._forget_places()
+        self._settled = {()}
         self.crowded_out = dict(state["crowded_out"])
         self.stock_sums = list(state["stock_sums"])
         self.appeals = state["appeals"]

@@ -46,7 +46,7 @@ __all__ = ["PooledRetention"]
 
 Floats = NDArray[np.float64]
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 # While learning, units are held to differ in level so many times as much as they do: who appeals
 # often is better than others, and a level drawn to the mean would make that weaker wear-out. By no
 # fixed amount: where an answer ends the asking, those asked on are held the less willing by it.

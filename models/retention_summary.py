@@ -106,11 +106,12 @@ def _steps_passed(layout: Layout, stock: float) -> list[int]:
 
 
 def _moderator(layout: Layout, name: str) -> dict[str, Any]:
-    at = layout.at["attribute"][name]
+    """Describe what one more of an attribute, on its log scale, multiplies both by."""
+    at, width = layout.at["attribute"][name], layout.scaling.width(name) or 1.0
     return {
         "name": name,
-        "level": _interval_of_log(*_moments(layout, at)),
-        "wear_out": _interval_of_log(*_moments(layout, at + 1)),
+        "level": _interval_of_log(*(one / width for one in _moments(layout, at))),
+        "wear_out": _interval_of_log(*(one / width for one in _moments(layout, at + 1))),
     }
 
 

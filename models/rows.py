@@ -6,7 +6,7 @@ models.retention for the terms, models.joint for what is made of them.
 
 from __future__ import annotations
 
-from math import exp, log1p, pi, sqrt
+from math import copysign, exp, log1p, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ Seen = tuple[Floats, float, float, tuple[int, int, Places, Floats]]  # see linea
 
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit can have
 SHARE_WIDTH = 0.15  # over which it bends towards its limits
-MODERATION_MAX = 1.6  # natural log: moderators change wear-out by at most a factor of five
+# Natural log: a factor of four and a half, beyond which moderators change wear-out ever less.
+MODERATION_FREE, MODERATION_WIDTH = 1.5, 0.3
 STEP_WIDTH = 0.04  # of a step's place: all but sharp, yet with a slope to learn half-lives from
 STEP_WIDTHS = 8.0  # from its place, beyond which a logistic step is fully up or down
 _STEPS: Floats = np.asarray(STEPS)
@@ -113,14 +114,18 @@ def share_of(mean: Floats, own: Floats, known: bool) -> tuple[float, float, floa
 @compiled
 def moderation(mean: Floats, group: int, attributes: Places, values: Floats) -> tuple[float, float]:
     """Return the factor that moderators, and belonging to a group, put on wear-out, and what one
-    more of its log adds to the log: nothing at the limit, where nothing is to be learned.
+    more of its log adds to the log.
+
+    It bends as in `share_of`, and never stops to rise: were nothing to be learned of those beyond a
+    limit, a moderator that has run away would stay there.
     """
     total = mean[group + 1] if group >= 0 else 0.0
     for i in range(attributes.shape[0]):
         if attributes[i] >= 0:
             total += values[i] * mean[attributes[i] + 1]
-    within = 1.0 if abs(total) < MODERATION_MAX else 0.0
-    return exp(min(max(total, -MODERATION_MAX), MODERATION_MAX)), within
+    beyond = max(abs(total) - MODERATION_FREE, 0.0) / MODERATION_WIDTH
+    bent = abs(total) - MODERATION_WIDTH * (beyond - log1p(beyond))
+    return exp(copysign(bent, total)), 1.0 / (1.0 + beyond)
 
 
 @compiled

@@ -39,7 +39,8 @@ class Spreads:
     """
 
     def __init__(self, forgetting: float) -> None:
-        self.sizes = _log_normal(SIZES, 10.0, 1.5, forgetting)
+        # Not wide: before repeats, a small scatter cannot be told from appealers who differ more.
+        self.sizes = _log_normal(SIZES, 10.0, 1.0, forgetting)
         self._levels = _log_normal(LEVEL_SDS, 0.5, 0.7, forgetting)
         self._strengths = StrengthPosterior(forgetting)
         self.learned = 0
