@@ -101,11 +101,12 @@ class Design:
         return None
 
     def nobody_is_new(self) -> bool:
-        """Return whether every appealer has been asking all along. What a first appeal would draw
-        is then an extrapolation: that repeats do better is not said of it.
+        """Return whether every appealer has been asking all along, or too few appeals have been
+        seen to say. What a first appeal would draw is then an extrapolation: that repeats do better
+        is not said of it.
         """
         s = self.state
-        return s.seen >= APPEALS_MIN and s.own_rested < RESTED_MIN * s.appeals
+        return s.seen < APPEALS_MIN or s.own_rested < RESTED_MIN * s.appeals
 
     def _are_concurrent(self, since_ms: int, key: str) -> bool:
         """Return whether enough others asked since then, looking from the latest backwards."""

@@ -124,6 +124,15 @@ def test_where_nobody_is_new_no_forecast_says_that_repeats_do_better():
     assert said and not [v for v in said if (v.state, v.basis) == ("rising", "expected")]
 
 
+def test_before_some_appeals_have_been_seen_no_forecast_says_that_repeats_do_better():
+    rows = [
+        (appeal(n, 8.0 + 0.3 * n, kind=f"tag{n}"), int(20 * 1.3 ** min(n, 12)), 0)
+        for n in range(38)
+    ]
+    said = verdicts(rows)
+    assert said and not [v for v in said if (v.state, v.basis) == ("rising", "expected")]
+
+
 def test_a_newcomer_in_a_hundred_makes_first_appeals_known():
     design = Design()
     for n in range(200):
