@@ -14,10 +14,11 @@ from models.kernels import compiled
 from models.scaling import Scaling
 from models.shrinkage import Prior, Shrinkage
 
-__all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Layout"]
+__all__ = ["KIND_PARTS", "STEPS", "WEEKDAYS", "Found", "Layout"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
+Found = tuple[int, int, Places, Floats, Floats]  # see Layout.found
 
 OTHER = "(other)"
 WEEKDAYS = 7
@@ -72,10 +73,8 @@ class Layout:
         )
         self.at: dict[str, dict[str, int]] = {"kind": {}, "attribute": {}, "group": {}}
         self.scaling = Scaling()
-        # Where attributes stand, and their units, by the names that an appeal has; and what was
-        # scaled last, for it is asked for again.
+        # Where attributes stand, and their units, by the names that an appeal has.
         self._places: dict[tuple[str, ...], tuple[Places, Floats]] = {}
-        self._scaled: tuple[Floats, Floats] | None = None
         self._settled: set[tuple[str, ...]] = {()}  # names whose units stay as they are
         self.crowded_out = {"kind": 0, "attribute": 0, "group": 0}
         self.stock_sums = [0.0, 0.0, 0.0]
@@ -102,30 +101,24 @@ class Layout:
         at = places.get(name)
         return at if at is not None else places.get(OTHER)
 
-    def found(self, appeal: Appeal) -> tuple[int, int, Places, Floats]:
+    def found(self, appeal: Appeal) -> Found:
         """Return where the coefficients of an appeal's kind, group and attributes begin, -1 where
-        one has none of its own; and the attributes' values, scaled.
+        one has none of its own; and the attributes' values, and the units to scale them by.
         """
-        kinds, names, values = self.at["kind"], appeal.attributes, appeal.values
+        kinds, names = self.at["kind"], appeal.attributes
         kind = kinds.get(appeal.kind)
         if kind is None:
             kind = kinds.get(OTHER, -1)
         places, units = self._places.get(names) or self._look_up(names)
-        if self._scaled is None or self._scaled[0] is not values:
-            self._scaled = values, self.scaling.scaled(values, units)
-        return kind, self.at["group"].get(appeal.appealer, -1), places, self._scaled[1]
+        return kind, self.at["group"].get(appeal.appealer, -1), places, appeal.values, units
 
     def _look_up(self, names: tuple[str, ...]) -> tuple[Places, Floats]:
         known = (self.find("attribute", name) for name in names)
         places = np.array([-1 if at is None else at for at in known], dtype=np.int64)
         if len(self._places) >= PLACES_MAX:
-            self._forget_places()
+            self._places.clear()
         found = self._places[names] = places, self.scaling.of([*map(self._scaled_as, names)])
         return found
-
-    def _forget_places(self) -> None:
-        self._places.clear()
-        self._scaled = None
 
     def _scaled_as(self, name: str) -> str:
         """Return the name by which an attribute's values are remembered: that of its place."""
@@ -148,7 +141,7 @@ class Layout:
             name = OTHER
         if name not in places:
             places[name] = self._add(f"{sort}:{name}", priors)
-            self._forget_places()
+            self._places.clear()
 
     def _add(self, name: str, priors: list[str]) -> int:
         """Hand out entries, each with the prior it shares with those of the same name."""
@@ -180,7 +173,7 @@ class Layout:
     def _notice_attributes(self, appeal: Appeal) -> None:
         values = zip(map(self._scaled_as, appeal.attributes), appeal.values.tolist(), strict=True)
         if any([self.scaling.notice(name, value) for name, value in values]):
-            self._forget_places()
+            self._places.clear()
         elif len(self._settled) < PLACES_MAX:
             self._settled.add(appeal.attributes)
 
@@ -213,7 +206,7 @@ class Layout:
             self.shrinkage[key].restore(kept)
         self.at = {sort: dict(places) for sort, places in state["at"].items()}
         self.scaling.restore(state["scaling"])
-        self._forget_places()
+        self._places.clear()
         self._settled = {()}
         self.crowded_out = dict(state["crowded_out"])
         self.stock_sums = list(state["stock_sums"])

@@ -39,6 +39,7 @@ from models.luck import Moments
 from models.outlook import outlook, outlook_given
 from models.retention_summary import summarise
 from models.rows import VARIANCE_MIN, moderation, share_of, wear_now
+from models.scaling import scaled
 from models.spreads import Spreads
 from models.strength import Strength
 
@@ -226,8 +227,8 @@ class PooledRetention(base.Regressor):
         effects, mean = self._effects, self._coefficients.mean
         unit = effects.find(appeal.unit)
         _, _, share, _ = share_of(mean, effects.packed[unit], unit != BLANK)
-        _, group, places, values = self.layout.found(appeal)
-        factor, _ = moderation(mean, group, places, values)
+        _, group, places, values, scale = self.layout.found(appeal)
+        factor, _ = moderation(mean, group, places, scaled(values, scale))
         return share * factor, sqrt(effects.covariance[unit, 1, 1])
 
     def wear_now(self, appeal: Appeal) -> Floats:
@@ -236,7 +237,7 @@ class PooledRetention(base.Regressor):
         """
         layout, effects = self.layout, self._effects
         return wear_now(
-            *(layout.places, *layout.found(appeal), appeal.stocks, self._coefficients.mean),
+            *(layout.places, layout.found(appeal), appeal.stocks, self._coefficients.mean),
             *(effects.find(appeal.unit), effects.packed),
         )
 

@@ -15,8 +15,9 @@ from models.design import felt
 from models.effects import BLANK, COVARIANCE, LOADING, MEAN, PRIOR_SDS
 from models.jumps import unpacked
 from models.kernels import ETA, RETENTION, believe, compiled, foresee, learn
-from models.layout import STEPS, WEEKDAYS
+from models.layout import STEPS, WEEKDAYS, Found
 from models.level import Slots, entry
+from models.scaling import scaled
 
 __all__ = [
     "SHARE_MAX",
@@ -32,7 +33,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
-Seen = tuple[Floats, float, float, tuple[int, int, Places, Floats]]  # see linearised
+Seen = tuple[Floats, float, float, Found]  # see linearised
 
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit can have
 SHARE_WIDTH = 0.15  # over which it bends towards its limits
@@ -185,10 +186,7 @@ def wear_rates(mean: Floats, places: Places, kind: int, kind_stock: float) -> Fl
 @compiled
 def wear_now(
     places: Places,
-    kind: int,
-    group: int,
-    attributes: Places,
-    values: Floats,
+    found: Found,
     stocks: Floats,
     mean: Floats,
     unit: int,
@@ -198,7 +196,8 @@ def wear_now(
     in days; shape (3, 3). Arguments as for `linearised`.
     """
     _, _, share, _ = share_of(mean, units[unit], unit != BLANK)
-    strength, _ = moderation(mean, group, attributes, values)
+    kind, group, attributes, values, scale = found
+    strength, _ = moderation(mean, group, attributes, scaled(values, scale))
     now = np.empty((3, 3))
     for axis in range(3):
         log_half_life = mean[places[HALF_LIFE] + axis]
@@ -287,7 +286,8 @@ def linearised(
     adds to log retention, and the variance that the level leaves open; then the numbers of
     joint.Belief.
     """
-    stocks, time_days, base, found = appeal
+    stocks, time_days, base, (kind, group, attributes, values, scale) = appeal
+    own_features = kind, group, attributes, scaled(values, scale)
     mean, covariance = coefficients
     n, own, known = mean.shape[0], units[unit], unit != BLANK
     rows, spread = filled[: 2 * n].reshape((2, n)), filled[2 * n : 6 * n].reshape((4, n))
@@ -296,11 +296,13 @@ def linearised(
     rows[:] = 0.0
     began_days, shift, change = unpacked(jumps)
     weekday = int(time_days) % WEEKDAYS
-    fill_first(rows[ETA], places, weekday, index, weight, time_days, began_days, *found)
+    fill_first(rows[ETA], places, weekday, index, weight, time_days, began_days, *own_features)
     u_level, u_wear, share, turn = share_of(mean, own, known)
     kind_half_life = places[HALF_LIFE] + 1
     kind_half_life_sd = sqrt(max(covariance[kind_half_life, kind_half_life], 0.0))
-    whole = fill_wear(rows[RETENTION], mean, places, stocks, kind_half_life_sd, share, *found)
+    whole = fill_wear(
+        rows[RETENTION], mean, places, stocks, kind_half_life_sd, share, *own_features
+    )
     slope = turn * whole
     eta, variance = foresee(
         *(rows, base, share * whole, slope, mean, covariance),

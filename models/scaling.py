@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["SETTLED", "Scaling"]
+__all__ = ["SETTLED", "Scaling", "scaled"]
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class Scaling:
     >>> scaling = Scaling()
     >>> for value in (0.0, 1.0, 1.0, 0.0):
     ...     _ = scaling.notice("brand", value)
-    >>> scaling.scaled(np.array([1.0]), scaling.of(["brand"])).tolist()
+    >>> scaled(np.array([1.0]), scaling.of(["brand"])).tolist()
     [0.5]
     """
 
@@ -101,11 +101,6 @@ class Scaling:
         """Return how much more of an attribute is one more of it as scaled; 0: unknown."""
         return self._seen.get(name, Seen()).width()
 
-    @staticmethod
-    def scaled(values: Floats, units: Floats) -> Floats:
-        """Return values in widths from the middle; units : as `of` has them."""
-        return _scaled(values, units)
-
     def state(self) -> dict[str, Any]:
         return {name: msgspec.structs.astuple(seen) for name, seen in self._seen.items()}
 
@@ -114,7 +109,8 @@ class Scaling:
 
 
 @compiled
-def _scaled(values: Floats, units: Floats) -> Floats:
+def scaled(values: Floats, units: Floats) -> Floats:
+    """Return values in widths from the middle; units : as `Scaling.of` has them."""
     found = np.empty(values.shape[0])
     for i in range(values.shape[0]):
         off = (values[i] - units[0, i]) * units[1, i]

@@ -9,7 +9,7 @@ from retention_worlds import features, judge, run
 from models.design import read_appeal
 from models.layout import Layout
 from models.retention import PooledRetention
-from models.scaling import FURTHEST, SETTLED, Scaling
+from models.scaling import FURTHEST, SETTLED, Scaling, scaled
 from replay.world import build_world
 
 
@@ -20,36 +20,36 @@ def learned(values: list[float]) -> Scaling:
     return scaling
 
 
-def scaled(scaling: Scaling, value: float) -> float:
-    return float(scaling.scaled(np.array([value]), scaling.of(["x"]))[0])
+def in_units(scaling: Scaling, value: float) -> float:
+    return float(scaled(np.array([value]), scaling.of(["x"]))[0])
 
 
 def test_a_scale_counts_in_two_standard_deviations_from_its_mean() -> None:
     values = np.random.Generator(np.random.PCG64(1)).normal(50.0, 10.0, SETTLED).tolist()
     scaling = learned(values)
     assert scaling.width("x") == pytest.approx(2.0 * np.std(values))
-    assert scaled(scaling, float(np.mean(values))) == pytest.approx(0.0, abs=1e-12)
+    assert in_units(scaling, float(np.mean(values))) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_rare_yes_is_one_more_than_a_no() -> None:
     scaling = learned([0.0] * 50 + [1.0])
-    assert scaled(scaling, 1.0) - scaled(scaling, 0.0) == pytest.approx(1.0)
+    assert in_units(scaling, 1.0) - in_units(scaling, 0.0) == pytest.approx(1.0)
 
 
 def test_what_has_not_varied_or_not_been_seen_says_nothing() -> None:
-    assert scaled(learned([7.0] * 200), 9.0) == 0.0
-    assert scaled(Scaling(), 9.0) == 0.0
+    assert in_units(learned([7.0] * 200), 9.0) == 0.0
+    assert in_units(Scaling(), 9.0) == 0.0
 
 
 def test_what_varies_late_is_still_learned_and_what_is_settled_stays() -> None:
     scaling = learned([7.0] * 200 + [8.0])
-    assert scaled(scaling, 8.0) - scaled(scaling, 7.0) == pytest.approx(1.0)
+    assert in_units(scaling, 8.0) - in_units(scaling, 7.0) == pytest.approx(1.0)
     assert not scaling.notice("x", 1000.0)
     assert scaling.width("x") == 1.0
 
 
 def test_what_is_far_beyond_all_others_counts_as_the_furthest() -> None:
-    assert scaled(learned([0.0, 1.0]), 1e9) == FURTHEST
+    assert in_units(learned([0.0, 1.0]), 1e9) == FURTHEST
 
 
 def test_names_beyond_the_limit_share_a_unit_and_bound_the_state() -> None:
