@@ -171,10 +171,11 @@ class Layout:
             self._learn_priors()
 
     def _notice_attributes(self, appeal: Appeal) -> None:
-        values = zip(map(self._scaled_as, appeal.attributes), appeal.values.tolist(), strict=True)
+        names = [*map(self._scaled_as, appeal.attributes)]
+        values = zip(names, appeal.values.tolist(), strict=True)
         if any([self.scaling.notice(name, value) for name, value in values]):
             self._places.clear()
-        elif len(self._settled) < PLACES_MAX:
+        elif all(map(self.scaling.settled, names)) and len(self._settled) < PLACES_MAX:
             self._settled.add(appeal.attributes)
 
     def _learn_priors(self) -> None:

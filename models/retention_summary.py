@@ -22,6 +22,7 @@ REPEATS = range(2, 11)
 # An sd of the log retention at a typical stock above which nothing can be said: .25 leaves 1 and .6
 # both possible.
 UNTOLD_SD = 0.25
+LOG_MAX = 300.0
 MOVES_TOGETHER = 0.8  # correlation of level and crowd wear-out from which one may be the other
 
 
@@ -147,6 +148,10 @@ def _variance(layout: Layout, entries: list[int], weights: list[float]) -> float
 
 
 def _interval_of_log(mean: float, sd: float) -> dict[str, float]:
-    """Return the interval of exp(N(mean, sd^2))."""
+    """Return the interval of exp(N(mean, sd^2)), as far as numbers go.
+
+    One more of an attribute that hardly varies may be a hundred thousand of its widths.
+    """
     reach = NORMAL_95 * sd
-    return {"estimate": exp(mean), "low": exp(mean - reach), "high": exp(mean + reach)}
+    limits = {"estimate": mean, "low": mean - reach, "high": mean + reach}
+    return {name: exp(min(max(x, -LOG_MAX), LOG_MAX)) for name, x in limits.items()}

@@ -22,9 +22,12 @@ __all__ = ["SETTLED", "Scaling", "scaled"]
 
 Floats = NDArray[np.float64]
 
-# So many appeals tell middle and width to an eighth of a width; then they are kept, for what has
-# been learned is in these units.
+# So many appeals, once it varies, tell middle and width to an eighth of a width. They are kept
+# then, for what has been learned is in these units.
 SETTLED = 64
+# What differs by less than this, or this share of what it is, does not differ: it is rounding.
+WIDTH_MIN, WIDTH_SHARE_MIN = 1e-6, 1e-3
+VALUE_MAX = 1e100  # so that squares of differences are numbers
 FURTHEST = 4.0  # widths from the middle: eight standard deviations, beyond which nothing is added
 
 
@@ -32,6 +35,7 @@ class Seen(msgspec.Struct):
     """Values of an attribute so far: how many, their mean, and the sum of squares around it.
 
     first, second : two that differ, None before there are. more : whether there has been a third.
+    varied : how many there have been from the second on.
     """
 
     count: int = 0
@@ -40,11 +44,13 @@ class Seen(msgspec.Struct):
     first: float | None = None
     second: float | None = None
     more: bool = False
+    varied: int = 0
 
     def add(self, value: float) -> None:
         """Take note of a value (Welford 1962, "Note on a method for calculating corrected sums of
         squares and products", Technometrics 4(3)).
         """
+        value = min(max(value, -VALUE_MAX), VALUE_MAX)
         self.count += 1
         off = value - self.mean
         self.mean += off / self.count
@@ -55,16 +61,20 @@ class Seen(msgspec.Struct):
             self.second = value
         elif value not in (self.first, self.second):
             self.more = True
+        self.varied += self.second is not None
 
     def width(self) -> float:
         """Return two standard deviations, or the difference of the only two values; 0: unknown."""
         if self.first is None or self.second is None:
             return 0.0
-        return 2.0 * sqrt(self.squares / self.count) if self.more else abs(self.second - self.first)
+        width = abs(self.second - self.first)
+        if self.more:
+            width = 2.0 * sqrt(self.squares / self.count)
+        return width if width > WIDTH_MIN + WIDTH_SHARE_MIN * abs(self.mean) else 0.0
 
     def settled(self) -> bool:
         """Return whether middle and width stay as they are."""
-        return self.count >= SETTLED and self.second is not None
+        return self.varied >= SETTLED
 
 
 class Scaling:
@@ -81,14 +91,17 @@ class Scaling:
         self._seen: dict[str, Seen] = {}
 
     def notice(self, name: str, value: float) -> bool:
-        """Take note of a value of an attribute that may not have settled; return whether it had
-        not.
-        """
+        """Take note of a value, unless the attribute has settled; return whether `of` changes."""
         seen = self._seen.setdefault(name, Seen())
         if seen.settled():
             return False
+        before = seen.mean, seen.width()
         seen.add(value)
-        return True
+        return before != (seen.mean, seen.width())
+
+    def settled(self, name: str) -> bool:
+        """Return whether middle and width of an attribute stay as they are."""
+        return self._seen.get(name, Seen()).settled()
 
     def of(self, names: list[str]) -> Floats:
         """Return the middles, and the inverses of the widths, shape (2, names); 0 if unknown."""

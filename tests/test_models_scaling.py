@@ -44,8 +44,30 @@ def test_what_has_not_varied_or_not_been_seen_says_nothing() -> None:
 def test_what_varies_late_is_still_learned_and_what_is_settled_stays() -> None:
     scaling = learned([7.0] * 200 + [8.0])
     assert in_units(scaling, 8.0) - in_units(scaling, 7.0) == pytest.approx(1.0)
-    assert not scaling.notice("x", 1000.0)
-    assert scaling.width("x") == 1.0
+    for value in range(SETTLED):
+        scaling.notice("x", float(value))
+    width = scaling.width("x")
+    assert width > 10.0  # not that of the first two values that differed
+    assert not scaling.notice("x", 1e6)
+    assert scaling.settled("x") and scaling.width("x") == width
+
+
+@pytest.mark.parametrize(
+    "values", [(0.0, 5e-324), (0.7, 0.1 * 7), (3.0, 3.0000000001), (1.7e308, -1.7e308)]
+)
+def test_rounding_is_no_difference_and_all_stays_finite(values: tuple[float, float]) -> None:
+    scaling, model = learned([values[n % 2] for n in range(80)]), PooledRetention()
+    assert all(np.isfinite(in_units(scaling, value)) for value in values)
+    for n in range(80):
+        x = {"time_days": float(n), "attributes": {"x": values[n % 2]}, "appealer": f"a{n % 9}"}
+        model.learn_one(x, 3)
+        assert np.isfinite(model.predict_one(x))
+    assert all(np.isfinite(m["wear_out"]["high"]) for m in model.summary()["moderators"])
+
+
+def test_what_never_varies_costs_no_look_up_again() -> None:
+    scaling = learned([7.0])
+    assert not scaling.notice("x", 7.0) and not scaling.settled("x")
 
 
 def test_what_is_far_beyond_all_others_counts_as_the_furthest() -> None:
