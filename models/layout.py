@@ -173,7 +173,8 @@ class Layout:
     def _notice_attributes(self, appeal: Appeal) -> None:
         names = [*map(self._scaled_as, appeal.attributes)]
         values = zip(names, appeal.values.tolist(), strict=True)
-        if any([self.scaling.notice(name, value) for name, value in values]):
+        changes = [self.scaling.notice(name, value) for name, value in values]
+        if any(changes):
             self._places.clear()
         elif all(map(self.scaling.settled, names)) and len(self._settled) < PLACES_MAX:
             self._settled.add(appeal.attributes)

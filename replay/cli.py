@@ -17,6 +17,10 @@ from replay.errors import ReadingDied, StrictError
 from replay.garbage import collect_seldom
 from replay.options import (
     ConfigOption,
+    DryRunOption,
+    EventsArgument,
+    FromKafkaOption,
+    MapOption,
     OpenMetricsOption,
     OutOption,
     ProcessesOption,
@@ -43,14 +47,8 @@ app = typer.Typer(
 
 @app.command(name="replay")
 def replay_command(
-    events: Annotated[
-        list[str] | None,
-        typer.Argument(help="Files of events (JSON lines, gzip, zstd), or - for standard input."),
-    ] = None,
-    map_file: Annotated[
-        Path | None,
-        typer.Option("--map", help="Mapping file, or the name of a shipped one."),
-    ] = None,
+    events: EventsArgument = None,
+    map_file: MapOption = None,
     config: ConfigOption = None,
     out: OutOption = None,
     given: SetOption = None,
@@ -58,12 +56,8 @@ def replay_command(
     speed: SpeedOption = "max",
     rows: Annotated[int, typer.Option(help="Series shown at each end of the table.", min=0)] = 10,
     quiet: Annotated[bool, typer.Option(help="No progress bar, no table.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only try the mapping: fates of rows, first events.")
-    ] = False,
-    from_kafka: Annotated[
-        bool, typer.Option("--from-kafka", help="Read a worker's topics, as [kafka] names them.")
-    ] = False,
+    dry_run: DryRunOption = False,
+    from_kafka: FromKafkaOption = False,
     since: Annotated[
         str | None, typer.Option(help="With --from-kafka: from this log time.")
     ] = None,
@@ -118,10 +112,8 @@ def replay_command(
 def plan(
     appealer: Annotated[str, typer.Option(help="Who asks.")],
     kind: Annotated[str, typer.Option(help="The trick.")] = "default",
-    events: Annotated[
-        list[str] | None, typer.Argument(help="Files of events, or - for standard input.")
-    ] = None,
-    map_file: Annotated[Path | None, typer.Option("--map", help="Mapping file.")] = None,
+    events: EventsArgument = None,
+    map_file: MapOption = None,
     config: ConfigOption = None,
     given: SetOption = None,
     days: Annotated[float, typer.Option(help="How far to plan.", min=1, max=3660)] = 90.0,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from replay.options import ConfigOption, MapOption, SetOption, settings_of
 from streams.settings import ConfigError
 
 __all__ = ["register"]
@@ -22,19 +23,12 @@ def evaluate(
         list[str] | None,
         typer.Argument(help="Folder with events.jsonl and truth.json, or files of events."),
     ] = None,
-    map_file: Annotated[
-        Path | None, typer.Option("--map", help="Mapping file that turns any table into events.")
-    ] = None,
+    map_file: MapOption = None,
     truth_file: Annotated[
         Path | None, typer.Option("--truth", help="What is true of the events: truth.json.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Settings file, e.g. askagain.toml.")
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One setting, e.g. `--set horizon=3d`; may be given again."),
-    ] = None,
+    config: ConfigOption = None,
+    given: SetOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for evaluate.json and the plot; by default DIR."),
@@ -59,7 +53,6 @@ def evaluate(
     from replay.compare_run import run_compare  # after the arguments are known to be right
     from replay.evaluate_run import run_evaluate
     from replay.inputs import Inputs
-    from replay.options import settings_of
 
     files, truth = _where(paths or [], map_file, truth_file)
     folder = out or (Path(paths[0]) if paths and Path(paths[0]).is_dir() else None)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from replay.options import EventsArgument, MapOption
 from streams.settings import load_settings
 
 __all__ = ["register"]
@@ -56,13 +57,8 @@ def worker(
 
 
 def send_command(
-    events: Annotated[
-        list[str] | None,
-        typer.Argument(help="Files of events (JSON lines, gzip, zstd), or - for standard input."),
-    ] = None,
-    map_file: Annotated[
-        Path | None, typer.Option("--map", help="Mapping file that turns any table into events.")
-    ] = None,
+    events: EventsArgument = None,
+    map_file: MapOption = None,
     config: ConfigOption = None,
     batch: Annotated[int, typer.Option(help="Events a message.", min=1, max=5_000)] = 100,
     finish: Annotated[

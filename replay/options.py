@@ -12,6 +12,10 @@ from streams.settings import ConfigError, Settings, load_settings
 
 __all__ = [
     "ConfigOption",
+    "DryRunOption",
+    "EventsArgument",
+    "FromKafkaOption",
+    "MapOption",
     "OpenMetricsOption",
     "OutOption",
     "ProcessesOption",
@@ -21,6 +25,20 @@ __all__ = [
     "settings_of",
 ]
 
+EventsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files of events (JSON lines, gzip, zstd), or - for standard input."),
+]
+MapOption = Annotated[
+    Path | None,
+    typer.Option("--map", help="Mapping file that turns any table into events, or a shipped one."),
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only try the mapping: fates of rows, first events.")
+]
+FromKafkaOption = Annotated[
+    bool, typer.Option("--from-kafka", help="Read a worker's topics, as [kafka] names them.")
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file, e.g. askagain.toml.")
 ]
