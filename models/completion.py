@@ -132,9 +132,8 @@ class Completion:
         ValueError
             If there are no such bins, or a count is negative.
         """
-        self._require(bin_start, counts, before)
         hour, ladder = hour_of_week(time_ms), self._ladder(kind)
-        count(
+        fit = count(
             ladder.new,
             ladder.total,
             ladder.arrived,
@@ -152,6 +151,10 @@ class Completion:
             hour,
             self._spread,
         )
+        if not fit:
+            if not ladder.learned:
+                self._kinds.pop(kind, None)  # nothing has been learned of it, nor is now
+            raise ValueError(self._unfit(bin_start, counts, before))
         ladder.learned += 1
         self.learned += 1
         if self.learned >= self.refit_at:
@@ -227,12 +230,11 @@ class Completion:
         self._kinds = {kind: Ladder.of(ladder) for kind, ladder in state["kinds"]}
         self.hours.restore(state["hours"])
 
-    def _require(self, bin_start: int, counts: Sequence[int], before: int) -> None:
-        if bin_start < 0 or bin_start + len(counts) > self.grid.bins:
-            end = bin_start + len(counts)
-            raise ValueError(f"bins: expected 0 to {self.grid.bins}, got {bin_start} to {end}")
-        if before < 0 or min(counts, default=0) < 0:
-            raise ValueError(f"counts: expected none below 0, got {before} and {list(counts)}")
+    def _unfit(self, bin_start: int, counts: Sequence[int], before: int) -> str:
+        end = bin_start + len(counts)
+        if bin_start < 0 or end > self.grid.bins:
+            return f"bins: expected 0 to {self.grid.bins}, got {bin_start} to {end}"
+        return f"counts: expected none below 0, got {before} and {list(counts)}"
 
     def _ladder(self, kind: str) -> Ladder:
         """Return a kind's ladder, or that of all others once there are too many kinds."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.coefficients import Coefficients
+from models.kernels import compiled
 
 __all__ = ["BLANK", "COVARIANCE", "LOADING", "MEAN", "PRIOR_SDS", "Effects"]
 
@@ -128,11 +129,7 @@ class Effects:
         Needed before a coefficient is taken out: what a unit owed to it, it now owes to its
         stand-in.
         """
-        owed = self.loading[:, :, source].copy()
-        self.loading[:, :, target] += slope * owed
-        self.loading[:, :, source] = 0.0
-        self.mean += constant * owed
-        self.covariance += variance * owed[:, :, None] * owed[:, None, :]
+        move(self.packed[: len(self.row) + 1], source, target, slope, constant, variance)
 
     def forget(self, index: int) -> None:
         """Let no unit owe anything to a coefficient that has turned out to be zero."""
@@ -177,3 +174,23 @@ class Effects:
             kept = getattr(self, name)
             values = np.frombuffer(state[name], dtype=kept.dtype)
             kept[:used] = values.reshape(used, *kept.shape[1:])
+
+
+@compiled
+def move(
+    packed: Floats, source: int, target: int, slope: float, constant: float, variance: float
+) -> None:
+    """Do Effects.move; a unit that owes the source nothing is passed over."""
+    capacity = (packed.shape[1] - LOADING) // EFFECTS
+    for row in range(packed.shape[0]):
+        own = packed[row]
+        loading, covariance = own[LOADING:].reshape((EFFECTS, capacity)), own[COVARIANCE:PRIOR_SDS]
+        level, wear = loading[0, source], loading[1, source]
+        if level == 0.0 and wear == 0.0:
+            continue
+        for effect, owed in enumerate((level, wear)):
+            loading[effect, target] += slope * owed
+            loading[effect, source] = 0.0
+            own[MEAN + effect] += constant * owed
+            covariance[EFFECTS * effect] += variance * owed * level
+            covariance[EFFECTS * effect + 1] += variance * owed * wear

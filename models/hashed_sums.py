@@ -7,16 +7,18 @@ are given in the order of hashes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["HashedSums"]
+__all__ = ["HASHES", "HashedSums", "Hashes", "least"]
 
 Floats = NDArray[np.float64]
+Hashes = NDArray[np.uint32]
+HASHES = np.dtype("<u4")  # as they are sent and kept: little-endian, wherever that is
 
 # A row is hash and sum, side by side for the processor's cache; a double holds 32 bits exactly.
 HASH, SUM = 0, 1
@@ -32,7 +34,7 @@ class HashedSums:
     """Sums by hash; of one that is not there, 0.
 
     >>> sums = HashedSums([(7, 1.0)])
-    >>> sums.add([7, 8, 9], 2.0, but=9)
+    >>> sums.add(np.array([7, 8, 9], HASHES), 2.0, but=9)
     >>> sums.items()
     [(7, 3.0), (8, 2.0)]
     >>> sums.drop_least(1)
@@ -55,12 +57,10 @@ class HashedSums:
         """Return the sum of a hash."""
         return look_up(self._rows, hashed)
 
-    def add(self, hashes: Sequence[int], weight: float, but: int) -> None:
+    def add(self, hashes: Hashes, weight: float, but: int) -> None:
         """Add `weight` to the sum of each of the hashes other than `but`."""
-        count = len(hashes)
-        self._make_room(count)
-        added = np.fromiter(hashes, dtype=np.int64, count=count)
-        self._size += add(self._rows, added, weight, but)
+        self._make_room(len(hashes))
+        self._size += add(self._rows, hashes, weight, but)
 
     def scale(self, factor: float) -> None:
         """Multiply all sums."""
@@ -94,6 +94,17 @@ class HashedSums:
             fill(self._rows, entries, *NO_BOUND)
 
 
+def least(hashes: bytes | bytearray, most: int) -> bytearray:
+    """Return the `most` least of some hashes, each once, ascending; packed as `HASHES`.
+
+    >>> least(bytearray(np.array([3, 1, 3, 2], HASHES)), 2)
+    bytearray(b'\\x01\\x00\\x00\\x00\\x02\\x00\\x00\\x00')
+    """
+    ordered = np.frombuffer(hashes, HASHES).copy()
+    ordered.sort()
+    return bytearray(ordered[: each_once(ordered, most)])
+
+
 def _free(rows: int) -> Floats:
     table = np.zeros((rows, 2))
     table[:, HASH] = NONE
@@ -118,7 +129,7 @@ def look_up(rows: Floats, hashed: int) -> float:
 
 
 @compiled
-def add(rows: Floats, hashes: NDArray[np.int64], weight: float, but: int) -> int:
+def add(rows: Floats, hashes: Hashes, weight: float, but: int) -> int:
     """Add to the sums of hashes other than `but`; return how many are new."""
     new = 0
     for hashed in hashes:
@@ -154,3 +165,16 @@ def fill(rows: Floats, entries: Floats, sum_bound: float, hash_bound: float) -> 
             new += rows[row, HASH] == NONE
             rows[row, HASH], rows[row, SUM] = hashed, given
     return new
+
+
+@compiled
+def each_once(ordered: Hashes, most: int) -> int:
+    """Move each of some ascending numbers to the front once, at most so many; return how many."""
+    count = 0
+    for i in range(ordered.shape[0]):
+        if count == most:
+            break
+        if i == 0 or ordered[i] != ordered[count - 1]:
+            ordered[count] = ordered[i]
+            count += 1
+    return count

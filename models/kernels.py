@@ -46,8 +46,13 @@ if not _settings.CACHE_DIR:
 
 
 def compiled(function: Function) -> Function:
-    """Return the function, compiled when first called and kept on disk."""
-    return cast(Function, numba.njit(cache=True, fastmath=False, error_model="numpy")(function))
+    """Return the function, compiled when first called and kept on disk.
+
+    Where another compiled function calls it, it is written out in place: an array is passed in
+    seven parts, so that a call of a small loop costs more than the loop.
+    """
+    made = numba.njit(cache=True, fastmath=False, error_model="numpy", forceinline=True)(function)
+    return cast(Function, made)
 
 
 @compiled
@@ -56,7 +61,8 @@ def spread_out(
 ) -> None:
     """Fill in the covariances of the four quantities with the coefficients; see `foresee`.
 
-    rows : without the unit's effects, so that most of what they hold is zero and passed over.
+    rows : without the unit's effects, so that most of what they hold is zero and passed over; so
+        is what a unit has never owed anything to.
     """
     n = rows.shape[1]
     spread[:] = 0.0
@@ -68,8 +74,8 @@ def spread_out(
         if b != 0.0:
             for j in range(n):
                 spread[1, j] += b * covariance[i, j]
-        if known:
-            c, d = loading[1, i], loading[0, i]
+        c, d = loading[1, i], loading[0, i]
+        if known and (c != 0.0 or d != 0.0):
             for j in range(n):
                 spread[2, j] += c * covariance[i, j]
                 spread[3, j] += d * covariance[i, j]

@@ -111,6 +111,17 @@ def disperse(
 
 
 @compiled
+def are_counts(bin_start: int, counts: Floats, before: float, bins: int) -> bool:
+    """Return whether there are such bins, and nothing less than none came in them."""
+    if bin_start < 0 or bin_start + counts.shape[0] > bins or not before >= 0.0:
+        return False
+    for number in counts:
+        if not number >= 0.0:
+            return False
+    return True
+
+
+@compiled
 def count(
     new: Floats,
     total: Floats,
@@ -128,9 +139,9 @@ def count(
     hours_total: Floats,
     hour: int,
     spread: Floats,
-) -> None:
+) -> bool:
     """Add an appeal's counts to a ladder, in operational time, and to the profile's cells, as they
-    came; see Completion.learn_one.
+    came; see Completion.learn_one. Return whether that could be done: nothing has been if not.
 
     Parameters
     ----------
@@ -140,6 +151,8 @@ def count(
     hours_new, hours_total : shape (checkpoints, 168), the profile's cells.
     spread : shape (3,), what was claimed, expected by chance, and seen.
     """
+    if not are_counts(bin_start, counts, before, new.shape[0]):
+        return False
     through, adjusted = before, adjusted_before(arrived, density, profile, bin_start, before)
     whole = bin_start == 0 or checkpoint_of_bin[bin_start - 1] >= 0
     start, before_start, adjusted_start = bin_start, through, adjusted
@@ -161,3 +174,4 @@ def count(
                 q = 1.0 - arrived[start - 1] / arrived[k]
                 disperse(spread, q, adjusted - adjusted_start, adjusted, correlation, keep)
         whole, start, before_start, adjusted_start = True, k + 1, through, adjusted
+    return True

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ages import NEVER_MS, AgeGrid
+from models.hashed_sums import Hashes
 from models.kernels import compiled
 from models.scan import COUNT, END, GROUP, HASH, NONE, START, TIME, VALUE, Bytes, Whole
 
@@ -40,15 +41,15 @@ class PlainGrid(NamedTuple):
 
 class Runs(NamedTuple):
     """Counts by appeal. `slots`, `bins`: which, and responses, shape (runs, 2); `values`: in
-    millionths, shape (appeals,); `hashes`: of responders that may be among the least; `lines`:
-    which were counted. Of appeal k those from `ends[k]` up to `ends[k + 1]`, which have a column
-    for slots, bins, hashes and lines each.
+    millionths, shape (appeals,); `hashes`: of responders that may be among the least, 32 bits each;
+    `lines`: which were counted. Of appeal k those from `ends[k]` up to `ends[k + 1]`, which have a
+    column for slots, bins, hashes and lines each.
     """
 
     slots: Whole
     bins: Whole
     values: Whole
-    hashes: Whole
+    hashes: Hashes
     lines: Whole
     ends: Whole
 
@@ -111,7 +112,7 @@ def count_by_appeal(
     """
     order, starts = sorted_by_appeal(rows, counted, since_ms.shape[0])
     slots, bins = np.empty((len(order), 2), np.int64), np.empty((len(order), 2), np.int64)
-    hashes, ends = np.empty(len(order), np.int64), np.zeros((len(starts), 4), np.int64)
+    hashes, ends = np.empty(len(order), np.uint32), np.zeros((len(starts), 4), np.int64)
     values = np.zeros(len(starts) - 1, np.int64)  # those of a block are far from 63 bits
     n_slots = n_bins = n_hashes = 0
     for group in range(len(starts) - 1):

@@ -26,7 +26,7 @@ from models.ages import AgeGrid
 from streams.codec import Arrived
 from streams.collector_state import NEVER_MS, Block, CollectorState, Pending, Source
 from streams.events import Appeal, Checkpoint, Opened, Rejected, Response, Tick
-from streams.open_appeal import MICROS, Held, OpenAppeal
+from streams.open_appeal import HASH_BYTES, MICROS, Held, OpenAppeal
 from streams.settings import Settings
 
 __all__ = ["Block", "Collector", "CollectorState"]
@@ -113,7 +113,8 @@ class Collector:
         fine_ms, coarse_from_ms = self.grid.fine_ms, self.grid.coarse_from_ms
         fine_slots, coarse_ms = self.grid.fine_slots, self.grid.coarse_ms
         horizon_ms, lateness_ms = self._horizon_ms, self._lateness_ms
-        sampled_max, responses = 2 * self.settings.responders_sampled, 0
+        sampled, responses = self.settings.responders_sampled, 0
+        sampled_max = 2 * HASH_BYTES * sampled
         others_ms = self.state.others_ms(block.source)
         newest_ms, alarm_ms = source.newest_ms, self._due_ms() + lateness_ms
         events = zip(count(), block.events, block.times_ms(), strict=False)
@@ -157,9 +158,9 @@ class Collector:
                 hashed = crc32(responder.encode())
                 if hashed < appeal.responder_below:
                     responders = appeal.responders
-                    responders.append(hashed)
+                    responders += hashed.to_bytes(HASH_BYTES, "little")
                     if len(responders) > sampled_max:
-                        appeal.forget_responders(sampled_max // 2)
+                        appeal.forget_responders(sampled)
             if event.value is not None:
                 appeal.add_value(round(event.value * MICROS))
         source.newest_ms = newest_ms

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.hashed_sums import HASHES
 from models.runs import (
     Mask,
     Runs,
@@ -31,10 +32,13 @@ from streams.collector import Collector
 from streams.collector_state import NEVER_MS, Pending, Source
 from streams.events import Appeal, Response
 from streams.lines import Lines
-from streams.open_appeal import Held, OpenAppeal
+from streams.open_appeal import SLOTS, Held, OpenAppeal
 from streams.settings import Settings
 
 __all__ = ["LinesCollector"]
+
+# Ends of runs as they are cut: slots (with their counts) and hashes are packed, bins and lines not.
+_ENDS_UNITS = np.array([2 * SLOTS.itemsize, 1, HASHES.itemsize, 1])
 
 
 class _Announced(NamedTuple):
@@ -189,15 +193,16 @@ class LinesCollector(Collector):
 
     def _add_runs(self, lines: Lines, appeals: list[OpenAppeal | None], runs: Runs) -> None:
         sampled, announced = self.settings.responders_sampled, self._announced
-        slots, bins = runs.slots.ravel().tolist(), runs.bins.ravel().tolist()
-        hashes, ends, early = runs.hashes.tolist(), runs.ends.tolist(), []
-        values = runs.values.tolist()
+        slots = runs.slots.astype(SLOTS, copy=False).tobytes()
+        hashes = runs.hashes.astype(HASHES, copy=False).tobytes()
+        bins, numbers = runs.bins.T.tolist()
+        values, ends, early = runs.values.tolist(), (runs.ends * _ENDS_UNITS).tolist(), []
         for appeal, first, end, value in zip(appeals, ends, ends[1:], values, strict=False):
             if appeal is None or end == first:
                 continue
             appeal.count_runs(
-                slots[2 * first[0] : 2 * end[0]],
-                bins[2 * first[1] : 2 * end[1]],
+                slots[first[0] : end[0]],
+                zip(bins[first[1] : end[1]], numbers[first[1] : end[1]], strict=True),
                 value,
                 hashes[first[2] : end[2]],
                 sampled,

@@ -81,7 +81,9 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     `bin_start` is the first age bin reported, `counts` the responses by bin from there on (exits
     apart), `responses` their total so far. At the horizon (`final`) it carries what is only worth
     sending once: the exits and the value of all; the responses by age slot (slot, count, slot,
-    count: as models.surge takes them); and the sampled responders' hashes (for reciprocity).
+    count: as models.surge takes them, eight bytes each); and the sampled responders' hashes (for
+    reciprocity, four bytes each, ascending). Both little-endian: as numbers, each an object, they
+    cost as much as all else that is said of an appeal.
     """
 
     time_ms: int
@@ -93,8 +95,8 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", gc=False):
     exits: int = 0
     value_micros: int = 0
     final: bool = False
-    slots: list[int] = []
-    responders: list[int] = []
+    slots: bytes = b""
+    responders: bytes = b""
 
 
 class Estimate(msgspec.Struct, frozen=True):

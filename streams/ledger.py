@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from models.ages import AgeGrid
 from models.completion import Completion
@@ -21,6 +22,7 @@ from streams.ask import DOUBLE, Ask
 from streams.contest import Contest
 from streams.events import Appeal, Checkpoint, Opened
 from streams.exposure import Exposure, ExposureState, Felt
+from streams.open_appeal import SLOTS
 from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
 from streams.settings import Settings
@@ -176,7 +178,8 @@ class Ledger:
         )
         if not self.surge.passes_over(appeal.kind, message.responses):
             density = self.completion.density(appeal.kind, appeal.time_ms)
-            self.surge.learn_one(appeal.kind, message.slots, density)
+            slots = np.frombuffer(message.slots, SLOTS).tolist()
+            self.surge.learn_one(appeal.kind, slots, density)
         self.reciprocity.learn(appeal.appealer, time_ms, message.responders, message.responses)
 
     def suppose(self, appeal: Appeal) -> Features:

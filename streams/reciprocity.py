@@ -6,8 +6,9 @@ from math import exp2, log1p
 from zlib import crc32
 
 import msgspec
+import numpy as np
 
-from models.hashed_sums import HashedSums
+from models.hashed_sums import HASHES, HashedSums
 
 __all__ = ["Reciprocity", "ReciprocityState"]
 
@@ -51,12 +52,15 @@ class Reciprocity:
         growth = self._growth(time_ms)  # which may write all sums anew
         return log1p(self._given.of(crc32(appealer.encode())) / growth)
 
-    def learn(self, appealer: str, time_ms: int, responders: list[int], responses: int) -> None:
-        """Count the answers to an appeal; a sample of the responders stands for all of them."""
+    def learn(self, appealer: str, time_ms: int, responders: bytes, responses: int) -> None:
+        """Count the answers to an appeal; a sample of the responders (their hashes, packed as
+        `HASHES`) stands for all of them.
+        """
         if not responders:
             return
-        weight = max(1.0, responses / len(responders)) * self._growth(time_ms)
-        self._given.add(responders, weight, but=crc32(appealer.encode()))
+        hashes = np.frombuffer(responders, HASHES)
+        weight = max(1.0, responses / len(hashes)) * self._growth(time_ms)
+        self._given.add(hashes, weight, but=crc32(appealer.encode()))
         if len(self._given) > self._responders_max:
             self._forget()
 

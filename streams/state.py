@@ -11,7 +11,7 @@ import msgspec
 
 __all__ = ["SCHEMA_VERSION", "SnapshotError", "pack", "unpack"]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from streams.codec import rfc3339
@@ -14,6 +15,7 @@ from streams.collector import Collector
 from streams.collector_lines import LinesCollector
 from streams.events import Checkpoint, Opened
 from streams.lines import Lines, decoded_lines
+from streams.open_appeal import SLOTS
 from streams.settings import Settings
 
 START_MS, HOUR_MS = 1_231_275_840_000, 3_600_000
@@ -79,10 +81,10 @@ def heard(collector: Collector) -> list[Opened | Checkpoint]:
     for said in collector.messages:
         if isinstance(said, Checkpoint):
             by_slot: dict[int, int] = {}
-            for slot, number in zip(said.slots[::2], said.slots[1::2], strict=True):
+            for slot, number in np.frombuffer(said.slots, SLOTS).reshape(-1, 2).tolist():
                 by_slot[slot] = by_slot.get(slot, 0) + number
-            flat = [number for pair in sorted(by_slot.items()) for number in pair]
-            said = msgspec.structs.replace(said, slots=flat)
+            flat = np.array(sorted(by_slot.items()), SLOTS)
+            said = msgspec.structs.replace(said, slots=flat.tobytes())
         found.append(said)
     return found
 

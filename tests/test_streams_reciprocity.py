@@ -6,21 +6,26 @@ from math import exp2, log1p
 from random import Random
 from zlib import crc32
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.hashed_sums import HashedSums
+from models.hashed_sums import HASHES, HashedSums, least
 from streams.reciprocity import HALF_LIFE_MS, Reciprocity, ReciprocityState
 from streams.state import pack, unpack
 
 RESPONDERS_MAX = 20
 NAMES = [f"person {number}" for number in range(40)]
 # Names' own hashes, least ones as samples have them, and the greatest.
-HASHES = [*(crc32(name.encode()) for name in NAMES), *range(8), 0xFFFFFFFF]
+HASHED = [*(crc32(name.encode()) for name in NAMES), *range(8), 0xFFFFFFFF]
 
-samples = st.lists(st.sampled_from(HASHES), unique=True, max_size=12)
+samples = st.lists(st.sampled_from(HASHED), unique=True, max_size=12)
 answers = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 90), samples), max_size=40)
 DAY_MS = 86_400_000
+
+
+def packed(hashes: list[int]) -> bytes:
+    return np.array(hashes, HASHES).tobytes()
 
 
 def learned(
@@ -28,7 +33,7 @@ def learned(
 ) -> Reciprocity:
     reciprocity = Reciprocity(RESPONDERS_MAX, state)
     for name, day, responders in calls:
-        reciprocity.learn(name, day * DAY_MS, responders, 2 * len(responders))
+        reciprocity.learn(name, day * DAY_MS, packed(responders), 2 * len(responders))
     return reciprocity
 
 
@@ -74,7 +79,7 @@ def test_neither_order_nor_a_restart_leaves_a_trace(
 def test_answers_fade_and_ones_own_do_not_count() -> None:
     own = crc32(b"ann")
     reciprocity = Reciprocity(10)
-    reciprocity.learn("bob", 0, [own, crc32(b"bob")], 6)
+    reciprocity.learn("bob", 0, packed([own, crc32(b"bob")]), 6)
     assert reciprocity.of("ann", 0) == log1p(3.0)
     assert reciprocity.of("ann", HALF_LIFE_MS) == log1p(1.5)
     assert reciprocity.of("bob", 0) == 0.0
@@ -87,10 +92,15 @@ def test_answers_fade_and_ones_own_do_not_count() -> None:
 def test_sums_are_those_of_a_dictionary(items: list[tuple[int, float]]) -> None:
     sums, expected = HashedSums(), dict[int, float]()
     for hashed, weight in items:
-        sums.add([hashed], weight, but=-1)
+        sums.add(np.array([hashed], HASHES), weight, but=-1)
         expected[hashed] = expected.get(hashed, 0.0) + weight
     assert sums.items() == sorted(expected.items())
     assert all(sums.of(hashed) == given for hashed, given in expected.items())
     assert HashedSums(expected.items()).items() == sums.items()
     sums.scale(0.5)
     assert all(sums.of(hashed) == 0.5 * given for hashed, given in expected.items())
+
+
+@given(st.lists(st.sampled_from(HASHED), max_size=40), st.integers(1, 20))
+def test_the_least_are_those_of_a_set(hashes: list[int], most: int) -> None:
+    assert least(packed(hashes), most) == packed(sorted(set(hashes))[:most])
