@@ -11,7 +11,6 @@ from models.kernels import compiled
 from models.layout import Layout
 from models.level import Level, Slots, entry, moments
 from models.rows import JUMPS, Places, Seen, linearised, room
-from models.strength import Strength
 
 __all__ = ["first_in_place"]
 
@@ -24,12 +23,11 @@ def first_in_place(
     layout: Layout,
     level: Level,
     effects: Effects,
-    level_sd: float,
-    strength: Strength,
+    differ: tuple[float, float, float],
 ) -> tuple[float, float, float]:
     """Work out what a first appeal by an unknown appealer would draw in place of this one.
 
-    level_sd, strength : how units differ.
+    differ : how units do, see spreads.Spreads.
 
     Returns
     -------
@@ -43,7 +41,7 @@ def first_in_place(
         effects.packed,
         level.slots,
         level.jumps.packed,
-        (level_sd, strength.sd, strength.share),
+        differ,
     )
 
 

@@ -21,7 +21,6 @@ from models.kernels import ETA, U_LEVEL, U_WEAR
 from models.layout import Layout
 from models.level import Level
 from models.rows import learn_row, linearised, room
-from models.strength import Strength
 
 __all__ = [
     "ETA",
@@ -90,9 +89,9 @@ class Joint:
         self.row: Floats = self._filled[:n]
         self.spread: Floats = self._filled[2 * n : 3 * n]
         self.mean: Floats = self._filled[6 * n : 6 * n + 4]
-        self.covariance: Floats = self._filled[6 * n + 4 :].reshape(4, 4)
+        self.covariance: Floats = self._filled[6 * n + 4 : 6 * n + 20].reshape(4, 4)
+        self.prior_sds: Floats = self._filled[6 * n + 20 :]
         self.eta = self.eta_variance = self.slope = self.open_variance = 0.0
-        self.prior_sds: Floats = np.ones(2)
         self.belief = Belief(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def linearise(
@@ -102,12 +101,11 @@ class Joint:
         layout: Layout,
         level: Level,
         effects: Effects,
-        level_sd: float,
-        strength: Strength,
+        differ: tuple[float, float, float],
     ) -> None:
         """Work out what is believed of an appeal by the unit in row `unit` of the effects.
 
-        level_sd, strength : how units differ, for the belief to predict with.
+        differ : how units do, for the belief to predict with: see spreads.Spreads.
         """
         coefficients = layout.coefficients
         self.eta, eta_variance, self.slope, self.open_variance, *belief = linearised(
@@ -118,13 +116,10 @@ class Joint:
             effects.packed,
             level.slots,
             level.jumps.packed,
-            (level_sd, strength.sd, strength.share),
+            differ,
             self._filled,
         )
-        self.eta_variance, self.prior_sds = (
-            eta_variance + self.open_variance,
-            effects.prior_sds[unit],
-        )
+        self.eta_variance = eta_variance + self.open_variance
         self.belief = Belief(*belief)
         if not layout.told:  # what is held beforehand is held to be normal
             self.belief = self.belief._replace(normal_variance=inf)
@@ -133,11 +128,9 @@ class Joint:
         self, seen: float, noise: float, coefficients: Coefficients, unit: int, effects: Effects
     ) -> None:
         """Learn that the log mean has been seen as `seen`, with an error of variance `noise`."""
-        learn_row(
-            *(self._filled, seen - self.eta, self.eta_variance + noise, self.slope),
-            *(self.open_variance + noise, coefficients.mean, coefficients.covariance),
-            *(unit, effects.packed),
-        )
+        mean, covariance, units = coefficients.mean, coefficients.covariance, effects.packed
+        off, total, alone = seen - self.eta, self.eta_variance + noise, self.open_variance + noise
+        learn_row(self._filled, off, total, self.slope, alone, mean, covariance, unit, units)
 
     def but_for(self, effect: int, sd: float) -> tuple[float, float, float, float, float]:
         """Return the belief about log mean and one effect, the other having another prior sd.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import log, sqrt
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ PRIORS = {
 }
 PLACES_MAX = 1000  # combinations of attributes looked up once; some 300 bytes each
 # Priors are learned anew after a sixteenth more appeals, which is often while it changes much.
-LEARN_SHARE, LEARN_MIN, LEARN_MAX = 16, 16, 256
+LEARN_SHARE, LEARN_MIN, LEARN_MAX = 16, 16, 1024
 
 
 class Layout:
@@ -225,6 +225,15 @@ def keep_within(mean: Floats, at: int, low: float, high: float) -> None:
     """Keep the three entries from `at` on within limits."""
     for i in range(at, at + 3):
         mean[i] = min(max(mean[i], low), high)
+
+
+@compiled
+def half_life_sds(covariance: Floats, half_life: int) -> Floats:
+    """Return the sds of the log half-lives, shape (3,): of the entries from `half_life` on."""
+    sds = np.empty(3)
+    for axis in range(3):
+        sds[axis] = sqrt(max(covariance[half_life + axis, half_life + axis], 0.0))
+    return sds
 
 
 @compiled

@@ -21,7 +21,7 @@ from models.gaussian import (
 from models.joint import Belief
 from models.kernels import compiled, matched_size, tilted
 
-__all__ = ["outlook", "outlook_given"]
+__all__ = ["looked", "looked_given", "outlook", "outlook_given"]
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,9 @@ ACCURACY = 1e-4  # of a quantile of log retention
 
 def outlook(belief: Belief, size: float) -> Forecast:
     """Return the forecast of an appeal none of whose responses is in; `size` is the dispersion."""
-    return _said(*_looked(*belief, size))
+    retention, low, high, sd, mean, count = looked(*belief, size)
+    least, most = between(count)
+    return Forecast(retention, low, high, mean, least, most, sd)
 
 
 def outlook_given(belief: Belief, size: float, responses: float, completion: float) -> Forecast:
@@ -55,25 +57,13 @@ def outlook_given(belief: Belief, size: float, responses: float, completion: flo
     regression. The appeal's own multiplier is Gamma(phi, phi) beforehand, Gamma(phi + y, phi + mean
     so far) afterwards, and so the rest of the responses is negative binomial again.
     """
-    return _said(*_looked_given(*belief, size, responses, completion), responses)
-
-
-def _said(
-    retention: float,
-    low: float,
-    high: float,
-    sd: float,
-    mean: float,
-    count: CountInterval,
-    responses: float = 0.0,
-) -> Forecast:
-    """Return the forecast of `responses` that are in and those to come."""
+    retention, low, high, sd, rest, count = looked_given(*belief, size, responses, completion)
     least, most = between(count)
-    return Forecast(retention, low, high, responses + mean, responses + least, responses + most, sd)
+    return Forecast(retention, low, high, responses + rest, responses + least, responses + most, sd)
 
 
 @compiled
-def _looked(
+def looked(
     eta: float,
     eta_variance: float,
     retention: float,
@@ -91,7 +81,7 @@ def _looked(
 
 
 @compiled
-def _looked_given(
+def looked_given(
     eta: float,
     eta_variance: float,
     retention: float,
@@ -103,7 +93,7 @@ def _looked_given(
     responses: float,
     completion: float,
 ) -> tuple[float, float, float, float, float, CountInterval]:
-    """Return what `_looked` does, of the responses to come."""
+    """Return what `looked` does, of the responses to come."""
     so_far = eta + log(completion)
     nodes, weights = np.empty(NODES), np.empty(NODES)
     tilted(responses, so_far, eta_variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)

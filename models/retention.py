@@ -29,14 +29,15 @@ from models.dispersion import GridPosterior
 from models.effects import BLANK, Effects
 from models.first import first_in_place
 from models.forecast import Forecast
+from models.foretell import NOTHING_YET, foretell
 from models.gaps import Gaps
 from models.gaussian import NORMAL_95, seen_as
 from models.joint import Belief, Joint
 from models.kernels import log_score
-from models.layout import Layout
+from models.layout import Layout, half_life_sds
 from models.level import Level
 from models.luck import Moments
-from models.outlook import outlook, outlook_given
+from models.outlook import outlook
 from models.retention_summary import summarise
 from models.rows import VARIANCE_MIN, moderation, share_of, wear_now
 from models.scaling import scaled
@@ -137,14 +138,14 @@ class PooledRetention(base.Regressor):
 
     def forecast_one(self, x: Mapping[Any, Any] | Appeal) -> Forecast:
         """Return what is expected of an appeal before any of its responses."""
-        return outlook(*self._expect(x))
+        appeal = self.read(x)
+        return self._foretell(appeal, self._luck(appeal), NOTHING_YET)
 
     def hindsight_one(self, x: Mapping[Any, Any] | Appeal) -> Forecast:
         """Return what was to be expected of an appeal that has been learned, its moment's luck, of
         which its own responses tell, left out.
         """
-        appeal = self.read(x)
-        return outlook(self._foresee(appeal, self._effects.find(appeal.unit)).belief, self.size)
+        return self._foretell(self.read(x), (0.0, 0.0, self.size), NOTHING_YET)
 
     def forecast_and_score_one(
         self, x: Mapping[Any, Any] | Appeal, y: float
@@ -172,7 +173,8 @@ class PooledRetention(base.Regressor):
         """
         if not 0.0 < completion <= 1.0:
             raise ValueError(f"completion: expected a number in (0, 1], got {completion!r}")
-        return outlook_given(*self._expect(x), responses, completion)
+        appeal = self.read(x)
+        return self._foretell(appeal, self._luck(appeal), (float(responses), completion))
 
     def level_now(self, time_days: float) -> tuple[float, float, float]:
         """Return the level relative to normal (its average so far, over about a year), with its 90
@@ -201,8 +203,7 @@ class PooledRetention(base.Regressor):
         """
         appeal = self.read(x)
         log_mean, variance, passing = first_in_place(
-            *(appeal, self.layout, self._level, self._effects),
-            *(self.level_sd, self.strength),
+            appeal, self.layout, self._level, self._effects, self._spreads.differ
         )
         unknown = max(0.0, variance - self.level_sd**2)
         passing = min(max(passing, 0.0), unknown)
@@ -235,16 +236,13 @@ class PooledRetention(base.Regressor):
         """Return by axis, shape (3, 3), the stocks felt, what the appealer wears out per unit of
         them (natural log), and the half-lives in days.
         """
-        layout, effects = self.layout, self._effects
-        return wear_now(
-            *(layout.places, layout.found(appeal), appeal.stocks, self._coefficients.mean),
-            *(effects.find(appeal.unit), effects.packed),
-        )
+        layout, effects, mean = self.layout, self._effects, self._coefficients.mean
+        unit, found = effects.find(appeal.unit), layout.found(appeal)
+        return wear_now(layout.places, found, appeal.stocks, mean, unit, effects.packed)
 
     def log_half_life_sds(self) -> Floats:
         """Return the sd of the log half-life of each axis, shape (3,)."""
-        at, covariance = self.layout.half_life, self._coefficients.covariance
-        return np.array([sqrt(max(covariance[i, i], 0.0)) for i in range(at, at + 3)])
+        return half_life_sds(self._coefficients.covariance, self.layout.half_life)
 
     @property
     def size(self) -> float:
@@ -297,19 +295,32 @@ class PooledRetention(base.Regressor):
         """
         appeal = self.read(x)
         belief = self._foresee(appeal, self._effects.find(appeal.unit)).belief
+        mean, variance, size = self._luck(appeal)
+        if variance == 0.0:
+            return belief, size
+        eta, variance = belief.eta + mean, belief.eta_variance + variance
+        return belief._replace(eta=eta, eta_variance=variance), size
+
+    def _luck(self, appeal: Appeal) -> tuple[float, float, float]:
+        """Return mean and variance of the log factor of an appeal's moment, and by what dispersion
+        its count scatters besides.
+        """
         luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
-        if luck is None:
-            return belief, self.size
-        eta, variance = belief.eta + luck.mean, belief.eta_variance + luck.variance
-        return belief._replace(eta=eta, eta_variance=variance), luck.size
+        return (0.0, 0.0, self.size) if luck is None else (luck.mean, luck.variance, luck.size)
+
+    def _foretell(
+        self, appeal: Appeal, luck: tuple[float, float, float], so_far: tuple[float, float]
+    ) -> Forecast:
+        effects, differ = self._effects, self._spreads.differ
+        unit = effects.find(appeal.unit)
+        return foretell(appeal, unit, self.layout, self._level, effects, differ, luck, so_far)
 
     def _foresee(self, appeal: Appeal, unit: int) -> Joint:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
         slot, size, asked = self._level.slot, self._coefficients.size, self._asked
         if asked is None or asked[0] is not appeal or asked[1] != slot or asked[2] != size:
             self._joint.linearise(
-                *(appeal, unit, self.layout, self._level, self._effects),
-                *(self.level_sd, self.strength),
+                appeal, unit, self.layout, self._level, self._effects, self._spreads.differ
             )
             self._asked = appeal, slot, size
         return self._joint

@@ -252,7 +252,7 @@ def fill_wear(
 @compiled
 def room(coefficients: int) -> int:
     """Return how long the array is that `linearised` fills, of so many coefficients."""
-    return 6 * coefficients + 20
+    return 6 * coefficients + 22
 
 
 @compiled
@@ -277,8 +277,8 @@ def linearised(
     level : see level.Level.slots. jumps : see jumps.Jumps.packed.
     differ : how units do, for the belief to predict with: sds of level and of wear-out, and the
         share of the immune.
-    filled : shape (room(n),); rows, spread, and means and covariances of the four quantities, of
-        shapes (2, n), (4, n), (4,) and (4, 4); filled.
+    filled : shape (room(n),); rows, spread, means and covariances of the four quantities, and the
+        prior sds of the unit's effects, of shapes (2, n), (4, n), (4,), (4, 4) and (2,); filled.
 
     Returns
     -------
@@ -291,7 +291,7 @@ def linearised(
     mean, covariance = coefficients
     n, own, known = mean.shape[0], units[unit], unit != BLANK
     rows, spread = filled[: 2 * n].reshape((2, n)), filled[2 * n : 6 * n].reshape((4, n))
-    joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 :].reshape((4, 4))
+    joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 : 6 * n + 20].reshape((4, 4))
     index, weight, open_variance = entry(time_days, *level)
     rows[:] = 0.0
     began_days, shift, change = unpacked(jumps)
@@ -310,8 +310,8 @@ def linearised(
         *(own[COVARIANCE:PRIOR_SDS].reshape((2, 2)), known, places[JUMPS]),
         *(shift, change, spread, joint_mean, joint),
     )
-    prior_sds = own[PRIOR_SDS], own[PRIOR_SDS + 1]
-    belief = believe(joint_mean, joint, *prior_sds, *differ, slope)
+    filled[6 * n + 20 :] = own[PRIOR_SDS : PRIOR_SDS + 2]
+    belief = believe(joint_mean, joint, filled[-2], filled[-1], *differ, slope)
     normal_variance = slope * slope * own_wear_variance(own, differ[1])
     reasonable = within_reason(open_variance, *belief, normal_variance)
     return eta, variance, slope, open_variance, *reasonable

@@ -35,7 +35,8 @@ class Spreads:
     Attributes
     ----------
     size : phi that counts are predicted with, 1 / (posterior mean of 1 / phi).
-    level_sd : posterior mean. strength : likewise.
+    level_sd : posterior mean. strength : likewise. differ : both, as compiled loops take them: sds
+        of level and of wear-out, and the share of the immune.
     """
 
     def __init__(self, forgetting: float) -> None:
@@ -53,6 +54,7 @@ class Spreads:
         self.size = 1.0 / self.sizes.inverse_mean
         self.level_sd = self._levels.mean
         self.strength: Strength = self._strengths.estimate
+        self.differ = self.level_sd, self.strength.sd, self.strength.share
 
     def notice_count(self, y: float, belief: Belief) -> None:
         """Remember a count and what was believed of it."""

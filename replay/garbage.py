@@ -8,7 +8,7 @@ __all__ = ["collect_seldom"]
 
 # Next to no garbage here is cyclic, while each look costs what has come since the last: at Python's
 # own 700 it takes a tenth of a replay.
-NEW_OBJECTS = 50_000
+NEW_OBJECTS = 200_000
 
 
 def collect_seldom() -> None:

@@ -139,13 +139,12 @@ class Community:
     def _say_estimate(
         self, ask: Ask, stage: str, time_ms: int, forecast: Forecast, responses: int
     ) -> None:
-        retention, low, high, mean, mean_low, mean_high, _ = forecast
-        self.facts.append(
-            Estimate(
-                *(self.name, ask.appeal.appeal_id, stage, time_ms, retention, low, high),
-                *(mean, mean_low, mean_high, responses),
-            )
+        name, appeal_id = self.name, ask.appeal.appeal_id
+        retention, low, high, mean, least, most, _ = forecast
+        said = Estimate(
+            name, appeal_id, stage, time_ms, retention, low, high, mean, least, most, responses
         )
+        self.facts.append(said)
 
     def _say_level(self, time_ms: int) -> None:
         """Once a week, at its start (Thursdays, as 1970 began), while there are appeals."""

@@ -177,7 +177,5 @@ def _entries(messages: Iterable[Opened | Checkpoint], partition: str, number: in
 def _opened(message: Opened | Checkpoint, partition: str, said: int) -> Entry:
     assert type(message) is Opened
     appeal = message.appeal
-    return (
-        *(message.time_ms, _OPENED, appeal.community, appeal.appeal_id),
-        *(partition, said, message),
-    )
+    community, appeal_id = appeal.community, appeal.appeal_id
+    return message.time_ms, _OPENED, community, appeal_id, partition, said, message
