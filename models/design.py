@@ -123,8 +123,11 @@ def moderators(
     for key, value in (more or {}).items():
         if key not in KNOWN and isinstance(value, int | float):
             found.append((str(key), _squeeze(value, str(key))))
+    if not found:
+        return (), _NO_VALUES
     found.sort()
-    return tuple(name for name, _ in found), np.array([value for _, value in found])
+    names, values = zip(*found, strict=True)
+    return names, np.array(values)
 
 
 def _squeeze(value: Any, name: str) -> float:

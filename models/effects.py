@@ -53,7 +53,7 @@ class Effects:
         self._view(np.zeros((rows, LOADING + EFFECTS * capacity)))
         self.appeals = np.zeros(rows, dtype=np.int64)
         self.last_days = np.zeros(rows)
-        self._blank(BLANK)
+        self._expect_from(BLANK)
 
     def _view(self, everything: Floats) -> None:
         rows = len(everything)
@@ -98,17 +98,17 @@ class Effects:
 
     def expect(self, sds: tuple[float, float]) -> None:
         """Let units that are new from now on have these prior sds."""
-        if sds == self.sds:
-            return
-        self.sds = sds
-        self.covariance[BLANK, 0, 0], self.covariance[BLANK, 1, 1] = sds[0] ** 2, sds[1] ** 2
-        self.prior_sds[BLANK] = sds
+        if sds != self.sds:
+            self.sds = sds
+            self._expect_from(BLANK)
 
-    def _blank(self, row: int) -> None:
-        self.mean[row] = 0.0
-        self.loading[row] = 0.0
+    def _expect_from(self, row: int) -> None:
         self.covariance[row] = np.diag(np.square(self.sds))
         self.prior_sds[row] = self.sds
+        self.last_days[row] = -np.inf
+
+    def _blank(self, row: int) -> None:
+        self.packed[row] = self.packed[BLANK]
         self.appeals[row] = 0
         self.last_days[row] = -np.inf
 

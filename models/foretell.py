@@ -16,6 +16,7 @@ from models.gaussian import CountInterval, between
 from models.kernels import compiled
 from models.layout import Layout
 from models.level import Level, Slots
+from models.luck import Luck
 from models.outlook import looked, looked_given
 from models.rows import Places, Seen, linearised, room
 
@@ -32,7 +33,7 @@ def foretell(
     level: Level,
     effects: Effects,
     differ: tuple[float, float, float],
-    luck: tuple[float, float, float],
+    luck: Luck,
     so_far: tuple[float, float],
 ) -> Forecast:
     """Return the forecast of an appeal by the unit in row `unit` of the effects.
@@ -40,7 +41,7 @@ def foretell(
     Parameters
     ----------
     differ : how units do: see spreads.Spreads.
-    luck : mean and variance of the log factor of its moment, and the dispersion besides.
+    luck : of its moment, see luck.Moments.luck.
     so_far : responses that are in, and the share of all that could be; `NOTHING_YET` if none.
     """
     coefficients = layout.coefficients
@@ -73,7 +74,7 @@ def foretold(
     jumps: Floats,
     differ: tuple[float, float, float],
     told: bool,
-    luck: tuple[float, float, float],
+    luck: Luck,
     so_far: tuple[float, float],
 ) -> tuple[float, float, float, float, float, CountInterval]:
     """See `foretell`, rows.linearised for what is passed, and outlook.looked for what is returned.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from math import exp, log, log1p
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,14 +31,9 @@ SHARES: list[float] = [0.0] + [0.05 + 0.1 * i for i in range(10)]
 LOG_PRIOR = [log(0.5)] + [log(0.5 / (len(SHARES) - 1))] * (len(SHARES) - 1)
 
 
-class Luck(NamedTuple):
-    """What is known of a moment: mean and variance of the log factor common to its appeals, and
-    the dispersion that each has besides.
-    """
-
-    mean: float
-    variance: float
-    size: float
+# What is known of a moment: mean and variance of the log factor common to its appeals, and the
+# dispersion that each has besides. A plain tuple, for compiled loops.
+Luck = tuple[float, float, float]
 
 
 class Moment(msgspec.Struct, array_like=True):
@@ -63,20 +58,20 @@ class Moments:
         self.shares = GridPosterior(SHARES, LOG_PRIOR, forgetting)
         self._latest: OrderedDict[str, Moment] = OrderedDict()
 
-    def luck(self, unit: str, time_days: float, size: float) -> Luck | None:
-        """Return what others of a unit's moment say of it; None if none has been learned.
+    def luck(self, unit: str, time_days: float, size: float) -> Luck:
+        """Return what others of a unit's moment say of it.
 
-        size : the dispersion phi of an appeal alone.
+        size : the dispersion phi of an appeal alone, which it is while none has been learned.
         """
         moment = self._latest.get(unit)
         if moment is None or moment.time_days != time_days:
-            return None
+            return 0.0, 0.0, size
         if not moment.means:
             moment = self._begun(moment)
         weights, means = self.shares.weights, np.array(moment.means)
         mean = float(weights @ means)
         variance = float(weights @ (np.array(moment.variances) + (means - mean) ** 2))
-        return Luck(mean, variance, own_size(self.shares.mean, size))
+        return mean, variance, own_size(self.shares.mean, size)
 
     def learn(
         self, unit: str, time_days: float, y: float, eta: float, variance: float, size: float

@@ -36,7 +36,7 @@ from models.joint import Belief, Joint
 from models.kernels import log_score
 from models.layout import Layout, half_life_sds
 from models.level import Level
-from models.luck import Moments
+from models.luck import Luck, Moments
 from models.outlook import outlook
 from models.retention_summary import summarise
 from models.rows import VARIANCE_MIN, moderation, share_of, wear_now
@@ -207,10 +207,8 @@ class PooledRetention(base.Regressor):
         )
         unknown = max(0.0, variance - self.level_sd**2)
         passing = min(max(passing, 0.0), unknown)
-        luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
-        if luck is not None:
-            return log_mean + luck.mean, sqrt(passing + luck.variance)
-        return log_mean, sqrt(passing)
+        luck, luck_variance, _ = self._luck(appeal)
+        return log_mean + luck, sqrt(passing + luck_variance)
 
     def read(self, x: Mapping[Any, Any] | Appeal) -> Appeal:
         """Return the checked features of an appeal.
@@ -301,16 +299,10 @@ class PooledRetention(base.Regressor):
         eta, variance = belief.eta + mean, belief.eta_variance + variance
         return belief._replace(eta=eta, eta_variance=variance), size
 
-    def _luck(self, appeal: Appeal) -> tuple[float, float, float]:
-        """Return mean and variance of the log factor of an appeal's moment, and by what dispersion
-        its count scatters besides.
-        """
-        luck = self._moments.luck(appeal.unit, appeal.time_days, self.size)
-        return (0.0, 0.0, self.size) if luck is None else (luck.mean, luck.variance, luck.size)
+    def _luck(self, appeal: Appeal) -> Luck:
+        return self._moments.luck(appeal.unit, appeal.time_days, self.size)
 
-    def _foretell(
-        self, appeal: Appeal, luck: tuple[float, float, float], so_far: tuple[float, float]
-    ) -> Forecast:
+    def _foretell(self, appeal: Appeal, luck: Luck, so_far: tuple[float, float]) -> Forecast:
         effects, differ = self._effects, self._spreads.differ
         unit = effects.find(appeal.unit)
         return foretell(appeal, unit, self.layout, self._level, effects, differ, luck, so_far)

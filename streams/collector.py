@@ -26,7 +26,8 @@ from models.ages import AgeGrid
 from streams.codec import Arrived
 from streams.collector_state import NEVER_MS, Block, CollectorState, Pending, Source
 from streams.events import Appeal, Checkpoint, Opened, Rejected, Response, Tick
-from streams.open_appeal import HASH_BYTES, MICROS, Held, OpenAppeal
+from streams.open_appeal import MICROS, Held, OpenAppeal
+from streams.packing import HASH_BYTES
 from streams.settings import Settings
 
 __all__ = ["Block", "Collector", "CollectorState"]

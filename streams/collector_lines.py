@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from models.hashed_sums import HASHES
 from models.runs import (
     Mask,
     Runs,
@@ -32,13 +31,15 @@ from streams.collector import Collector
 from streams.collector_state import NEVER_MS, Pending, Source
 from streams.events import Appeal, Response
 from streams.lines import Lines
-from streams.open_appeal import SLOTS, Held, OpenAppeal
+from streams.lines_appeal import LinesAppeal
+from streams.open_appeal import Held
+from streams.packing import HASH_BYTES, SLOT_BYTES
 from streams.settings import Settings
 
 __all__ = ["LinesCollector"]
 
 # Ends of runs as they are cut: slots (with their counts) and hashes are packed, bins and lines not.
-_ENDS_UNITS = np.array([2 * SLOTS.itemsize, 1, HASHES.itemsize, 1])
+_ENDS_UNITS = np.array([2 * SLOT_BYTES, 1, HASH_BYTES, 1])
 
 
 class _Announced(NamedTuple):
@@ -46,7 +47,7 @@ class _Announced(NamedTuple):
     it be taken back: source, numbers and text.
     """
 
-    appeal: OpenAppeal
+    appeal: LinesAppeal
     lines: list[tuple[str, Whole, bytes]]
 
     def responses(self) -> int:
@@ -121,7 +122,7 @@ class LinesCollector(Collector):
                 unsure.add(appeal_id)
             elif known is None and event.time_ms >= watermark_ms and appeal_id not in unsure:
                 if not (self._pending_of[appeal_id] or self._is_known(appeal_id, event.time_ms)):
-                    self._announced[appeal_id] = _Announced(super()._to_open(event), [])
+                    self._announced[appeal_id] = _Announced(self._afresh(event), [])
 
     def _await(self, new: Pending) -> None:
         before = self.state.pending_count
@@ -142,20 +143,24 @@ class LinesCollector(Collector):
         if announced is not None and announced.appeal.time_ms < due_ms:
             self._take_back(appeal_id)
 
-    def _to_open(self, appeal: Appeal) -> OpenAppeal:
+    def _to_open(self, appeal: Appeal) -> LinesAppeal:
         """Return it as it was announced, or else afresh."""
         announced = self._announced.get(appeal.appeal_id)
         if announced is None:
-            return super()._to_open(appeal)
+            return self._afresh(appeal)
         counted = announced.appeal
         if (counted.time_ms, counted.community) != (appeal.time_ms, appeal.community):
             self._take_back(appeal.appeal_id)
-            return super()._to_open(appeal)
+            return self._afresh(appeal)
         responses = announced.responses()
         self.state.held_count -= responses
         self._count("responses", responses)
         del self._announced[appeal.appeal_id]
         return counted
+
+    def _afresh(self, appeal: Appeal) -> LinesAppeal:
+        bins = [0] * self.grid.bins
+        return LinesAppeal(appeal.appeal_id, appeal.community, appeal.time_ms, bins)
 
     def _take_back(self, appeal_id: str) -> None:
         """Hold one by one what has come for an appeal that was announced."""
@@ -184,17 +189,16 @@ class LinesCollector(Collector):
         self._add_runs(lines, appeals, runs)
         return counted
 
-    def _counting(self, appeal_id: str, announced: Mapping[str, _Announced]) -> OpenAppeal | None:
+    def _counting(self, appeal_id: str, announced: Mapping[str, _Announced]) -> LinesAppeal | None:
         """Return the appeal for which a plain response to this id counts, if that is sure."""
-        appeal = self.state.opened.get(appeal_id)
+        appeal = cast("LinesAppeal | None", self.state.opened.get(appeal_id))  # as all are here
         if appeal is None and appeal_id in announced and appeal_id not in self.state.closed:
             return announced[appeal_id].appeal
         return appeal
 
-    def _add_runs(self, lines: Lines, appeals: list[OpenAppeal | None], runs: Runs) -> None:
+    def _add_runs(self, lines: Lines, appeals: list[LinesAppeal | None], runs: Runs) -> None:
         sampled, announced = self.settings.responders_sampled, self._announced
-        slots = runs.slots.astype(SLOTS, copy=False).tobytes()
-        hashes = runs.hashes.astype(HASHES, copy=False).tobytes()
+        slots, hashes = runs.slots.astype("<i8").tobytes(), runs.hashes.astype("<u4").tobytes()
         bins, numbers = runs.bins.T.tolist()
         values, ends, early = runs.values.tolist(), (runs.ends * _ENDS_UNITS).tolist(), []
         for appeal, first, end, value in zip(appeals, ends, ends[1:], values, strict=False):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from models.ages import AgeGrid
 from models.completion import Completion
@@ -22,7 +21,7 @@ from streams.ask import DOUBLE, Ask
 from streams.contest import Contest
 from streams.events import Appeal, Checkpoint, Opened
 from streams.exposure import Exposure, ExposureState, Felt
-from streams.open_appeal import SLOTS
+from streams.packing import SLOT, unpacked
 from streams.recent import Recent
 from streams.reciprocity import Reciprocity, ReciprocityState
 from streams.settings import Settings
@@ -178,8 +177,7 @@ class Ledger:
         )
         if not self.surge.passes_over(appeal.kind, message.responses):
             density = self.completion.density(appeal.kind, appeal.time_ms)
-            slots = np.frombuffer(message.slots, SLOTS).tolist()
-            self.surge.learn_one(appeal.kind, slots, density)
+            self.surge.learn_one(appeal.kind, unpacked(message.slots, SLOT), density)
         self.reciprocity.learn(appeal.appealer, time_ms, message.responders, message.responses)
 
     def suppose(self, appeal: Appeal) -> Features:

@@ -6,18 +6,17 @@ which of two responses with one id counts is decided by what they say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from zlib import crc32
 
 import msgspec
-import numpy as np
 
 from models.ages import AgeGrid
-from models.hashed_sums import HASHES, least
 from streams.events import Checkpoint, Response
+from streams.packing import HASH, HASH_BYTES, SLOT, packed, unpacked
 
-__all__ = ["HASH_BYTES", "MICROS", "MICROS_MAX", "SLOTS", "Held", "OpenAppeal"]
+__all__ = ["MICROS", "MICROS_MAX", "Held", "OpenAppeal"]
 
 MICROS = 1_000_000
 # Sums of value stay there: nine trillion, more than anybody gave, is the most that 64 bits hold.
@@ -25,9 +24,6 @@ MICROS_MAX = (1 << 63) - 1
 _VALUE_BITS = 62
 _ANY_HASH = 1 << 32
 _UNSETTLED_MIN = 8
-SLOTS = np.dtype("<i8")  # slots and counts as they are sent and kept
-HASH_BYTES = HASHES.itemsize
-_RUNS_MAX = 4096 * SLOTS.itemsize  # beyond so many numbers, most slots have been met before
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,12 +45,11 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class OpenAppeal(msgspec.Struct):
     """An appeal that draws responses.
 
-    `bins` count responses by age, and so do `slots` and `runs` together (slot, responses, slot,
-    responses, as they came, packed as `SLOTS`). `value_carry` counts how often `value_micros` was
+    `bins` and `slots` count responses by age. `value_carry` counts how often `value_micros` was
     beyond 62 bits: a sum cut at once would depend on what is taken back before the rest comes.
-    `responders` are hashes, packed as `HASHES`: of many appeals they would be many objects. Of
-    responses with an id, those in `unsettled` may yet give way to another with the same id; those
-    in `settled` are older than the watermark, so that nothing can come before them.
+    `responders` are hashes, packed: of many appeals they would be many objects. Of responses with
+    an id, those in `unsettled` may yet give way to another with the same id; those in `settled` are
+    older than the watermark, so that nothing can come before them.
     """
 
     appeal_id: str
@@ -62,7 +57,6 @@ class OpenAppeal(msgspec.Struct):
     time_ms: int
     bins: list[int]
     slots: dict[int, int] = {}
-    runs: bytes = b""
     exits: int = 0
     value_micros: int = 0
     value_carry: int = 0
@@ -107,33 +101,6 @@ class OpenAppeal(msgspec.Struct):
                 rest.append(held)
         return rest
 
-    def count_runs(
-        self,
-        slots: bytes,
-        bins: Iterable[tuple[int, int]],
-        value: int,
-        hashes: bytes,
-        sampled: int,
-    ) -> None:
-        """Count ordinary responses, as models.runs has them."""
-        self.runs += slots
-        if len(self.runs) > _RUNS_MAX:
-            self._join_runs()
-        by_bin = self.bins
-        for index, number in bins:
-            by_bin[index] += number
-        if value:
-            self.add_value(value)
-        self.responders += hashes
-        if len(self.responders) > 2 * HASH_BYTES * sampled:
-            self.forget_responders(sampled)
-
-    def _join_runs(self) -> None:
-        counts, runs = self.slots, np.frombuffer(self.runs, SLOTS).tolist()
-        for slot, number in zip(runs[::2], runs[1::2], strict=True):
-            counts[slot] = counts.get(slot, 0) + number
-        self.runs = b""
-
     def add_value(self, micros: int) -> None:
         """Add to the value that came, in millionths."""
         self.value_micros += micros
@@ -165,14 +132,13 @@ class OpenAppeal(msgspec.Struct):
             exits=self.exits,
             value_micros=min((self.value_carry << _VALUE_BITS) + self.value_micros, MICROS_MAX),
             final=True,
-            slots=self._slots_packed() + self.runs,
+            slots=self.by_slot(),
             responders=bytes(self.responders),
         )
 
-    def _slots_packed(self) -> bytes:
-        if not self.slots:
-            return b""
-        return np.array([*chain.from_iterable(sorted(self.slots.items()))], SLOTS).tobytes()
+    def by_slot(self) -> bytes:
+        """Return how many responses came in which slot: slot, responses, and so on, packed."""
+        return packed(chain.from_iterable(sorted(self.slots.items())), SLOT)
 
     def settle(self, watermark_ms: int, sampled: int) -> None:
         """Keep of the responses with ids that are older than the watermark no more than the id."""
@@ -195,6 +161,11 @@ class OpenAppeal(msgspec.Struct):
 
     def forget_responders(self, sampled: int) -> None:
         """Keep the `sampled` least hashes (bottom-k; Cohen and Kaplan 2007, PODC), ascending."""
-        self.responders = least(self.responders, sampled)
+        self.responders = self.least_responders(sampled)
         if len(self.responders) == HASH_BYTES * sampled:
             self.responder_below = int.from_bytes(self.responders[-HASH_BYTES:], "little")
+
+    def least_responders(self, sampled: int) -> bytearray:
+        """Return the `sampled` least hashes, ascending."""
+        hashes = sorted(set(unpacked(self.responders, HASH)))
+        return bytearray(packed(hashes[:sampled], HASH))

@@ -22,7 +22,9 @@ CORE = {
         *(
             "ask",
             "contest",
+            "packing",
             "lines",
+            "lines_appeal",
             "collector_lines",
             "turns",
             "ledger",

@@ -12,6 +12,7 @@ from models.luck import Moments
 from models.retention import PooledRetention
 
 SIBLINGS = 4
+ALONE = (0.0, 0.0, 5.0)  # no luck known, and the dispersion that was given
 
 
 def scored(shared_sd: float, own_sd: float, seed: int, moments: int = 250) -> PooledRetention:
@@ -47,14 +48,14 @@ def test_luck_of_ones_own_is_not_taken_for_shared() -> None:
 
 def test_appeals_of_other_moments_units_and_before_any_count_have_no_luck() -> None:
     moments = Moments(10, 0.9995)
-    assert moments.luck("a", 1.0, 5.0) is None
+    assert moments.luck("a", 1.0, 5.0) == ALONE
     moments.learn("a", 1.0, 90.0, math.log(30.0), 0.01, 5.0)
-    assert moments.luck("a", 2.0, 5.0) is None
-    assert moments.luck("b", 1.0, 5.0) is None
-    luck = moments.luck("a", 1.0, 5.0)
-    assert luck is not None
-    assert luck.mean > 0.1
-    assert luck.size > 5.0, "what is shared is not each one's own"
+    assert moments.luck("a", 2.0, 5.0) == ALONE
+    assert moments.luck("b", 1.0, 5.0) == ALONE
+    mean, variance, size = moments.luck("a", 1.0, 5.0)
+    assert mean > 0.1
+    assert variance > 0.0
+    assert size > 5.0, "what is shared is not each one's own"
 
 
 def test_is_bounded_and_restored_as_it_was() -> None:

@@ -6,17 +6,15 @@ from collections import Counter
 from itertools import pairwise
 
 import msgspec
-import numpy as np
 import pytest
 from strategies import HORIZON_MS, LATENESS_MS, MINUTE_MS, START_MS, Event, small_settings
 from timeline import timeline
 
 from models.ages import AgeGrid
-from models.hashed_sums import HASHES
 from streams.codec import Arrived
 from streams.collector import Block, Collector
 from streams.events import Appeal, Checkpoint, Opened, Response, Tick
-from streams.open_appeal import SLOTS
+from streams.packing import HASH, SLOT, unpacked
 
 STEP_MS = 10 * MINUTE_MS
 FAR = Tick(START_MS + 10 * HORIZON_MS)
@@ -52,13 +50,13 @@ def final(collector: Collector, appeal_id: str = "a") -> Checkpoint:
 
 def numbers(last: Checkpoint) -> list[int]:
     """Age slots and how many responses came in each, by turns."""
-    found: list[int] = np.frombuffer(last.slots, SLOTS).tolist()
+    found: list[int] = unpacked(last.slots, SLOT).tolist()
     return found
 
 
 def hashes(last: Checkpoint) -> list[int]:
     """Of the responders sampled."""
-    found: list[int] = np.frombuffer(last.responders, HASHES).tolist()
+    found: list[int] = unpacked(last.responders, HASH).tolist()
     return found
 
 

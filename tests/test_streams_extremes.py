@@ -10,6 +10,7 @@ from models.gaps import Gaps
 from streams.collector import Block
 from streams.events import Appeal, Response
 from streams.facts import encode_fact
+from streams.packing import HASH, packed
 from streams.pipeline import Pipeline
 from streams.reciprocity import Reciprocity
 from streams.settings import Settings
@@ -57,7 +58,7 @@ def test_absurd_reaches_counts_and_attributes_are_learned_from(seed: int) -> Non
 def test_a_time_long_before_all_others_leaves_no_trace_in_reciprocity() -> None:
     reciprocity = Reciprocity(100)
     reciprocity.of("nobody", START_MS - 45 * YEAR_MS)
-    reciprocity.learn("somebody", START_MS - 45 * YEAR_MS, [1, 2, 3], 3)
+    reciprocity.learn("somebody", START_MS - 45 * YEAR_MS, packed([1, 2, 3], HASH), 3)
     for _ in range(2):
         assert all(reciprocity.of(name, START_MS) < 1e-9 for name in ("somebody", "nobody"))
 

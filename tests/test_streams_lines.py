@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from random import Random
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from streams.codec import rfc3339
@@ -15,7 +15,7 @@ from streams.collector import Collector
 from streams.collector_lines import LinesCollector
 from streams.events import Checkpoint, Opened
 from streams.lines import Lines, decoded_lines
-from streams.open_appeal import SLOTS
+from streams.packing import SLOT, packed, unpacked
 from streams.settings import Settings
 
 START_MS, HOUR_MS = 1_231_275_840_000, 3_600_000
@@ -81,10 +81,12 @@ def heard(collector: Collector) -> list[Opened | Checkpoint]:
     for said in collector.messages:
         if isinstance(said, Checkpoint):
             by_slot: dict[int, int] = {}
-            for slot, number in np.frombuffer(said.slots, SLOTS).reshape(-1, 2).tolist():
+            flat = unpacked(said.slots, SLOT)
+            for slot, number in zip(flat[::2], flat[1::2], strict=True):
                 by_slot[slot] = by_slot.get(slot, 0) + number
-            flat = np.array(sorted(by_slot.items()), SLOTS)
-            said = msgspec.structs.replace(said, slots=flat.tobytes())
+            said = msgspec.structs.replace(
+                said, slots=packed(chain(*sorted(by_slot.items())), SLOT)
+            )
         found.append(said)
     return found
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.hashed_sums import HASHES, HashedSums, least
+from streams.packing import HASH, packed
 from streams.reciprocity import HALF_LIFE_MS, Reciprocity, ReciprocityState
 from streams.state import pack, unpack
 
@@ -24,16 +25,12 @@ answers = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 90), samples
 DAY_MS = 86_400_000
 
 
-def packed(hashes: list[int]) -> bytes:
-    return np.array(hashes, HASHES).tobytes()
-
-
 def learned(
     calls: list[tuple[str, int, list[int]]], state: ReciprocityState | None = None
 ) -> Reciprocity:
     reciprocity = Reciprocity(RESPONDERS_MAX, state)
     for name, day, responders in calls:
-        reciprocity.learn(name, day * DAY_MS, packed(responders), 2 * len(responders))
+        reciprocity.learn(name, day * DAY_MS, packed(responders, HASH), 2 * len(responders))
     return reciprocity
 
 
@@ -79,7 +76,7 @@ def test_neither_order_nor_a_restart_leaves_a_trace(
 def test_answers_fade_and_ones_own_do_not_count() -> None:
     own = crc32(b"ann")
     reciprocity = Reciprocity(10)
-    reciprocity.learn("bob", 0, packed([own, crc32(b"bob")]), 6)
+    reciprocity.learn("bob", 0, packed([own, crc32(b"bob")], HASH), 6)
     assert reciprocity.of("ann", 0) == log1p(3.0)
     assert reciprocity.of("ann", HALF_LIFE_MS) == log1p(1.5)
     assert reciprocity.of("bob", 0) == 0.0
@@ -103,4 +100,4 @@ def test_sums_are_those_of_a_dictionary(items: list[tuple[int, float]]) -> None:
 
 @given(st.lists(st.sampled_from(HASHED), max_size=40), st.integers(1, 20))
 def test_the_least_are_those_of_a_set(hashes: list[int], most: int) -> None:
-    assert least(packed(hashes), most) == packed(sorted(set(hashes))[:most])
+    assert least(packed(hashes, HASH), most) == packed(sorted(set(hashes))[:most], HASH)
