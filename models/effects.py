@@ -11,6 +11,7 @@ Henderson 1975, "Best linear unbiased estimation and prediction under a selectio
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Effects:
     packed : shape (rows, 8 + 2 capacity), everything of a unit in one row, for compiled loops; the
         following four are views of it.
     mean, prior_sds : shape (rows, 2). loading : (rows, 2, capacity). covariance : (rows, 2, 2).
-    appeals : shape (rows,), appeals learned of each unit. last_days : when the latest of them was.
+    appeals, last_days : by row, how many appeals of a unit were learned, and when the latest was.
     evicted : how many units have made room.
     """
 
@@ -51,8 +52,8 @@ class Effects:
 
     def _allocate(self, rows: int, capacity: int) -> None:
         self._view(np.zeros((rows, LOADING + EFFECTS * capacity)))
-        self.appeals = np.zeros(rows, dtype=np.int64)
-        self.last_days = np.zeros(rows)
+        self.appeals = [0] * rows
+        self.last_days = [-inf] * rows
         self._expect_from(BLANK)
 
     def _view(self, everything: Floats) -> None:
@@ -105,20 +106,18 @@ class Effects:
     def _expect_from(self, row: int) -> None:
         self.covariance[row] = np.diag(np.square(self.sds))
         self.prior_sds[row] = self.sds
-        self.last_days[row] = -np.inf
 
     def _blank(self, row: int) -> None:
         self.packed[row] = self.packed[BLANK]
-        self.appeals[row] = 0
-        self.last_days[row] = -np.inf
+        self.appeals[row], self.last_days[row] = 0, -inf
 
     def _grow(self, rows: int) -> None:
         if rows <= len(self.mean):
             return
         more = min(len(self.mean), self.units_max + 1 - len(self.mean))
         self._view(np.pad(self.packed, ((0, more), (0, 0))))
-        self.appeals = np.pad(self.appeals, (0, more))
-        self.last_days = np.pad(self.last_days, (0, more))
+        self.appeals += [0] * more
+        self.last_days += [-inf] * more
 
     def move(
         self, source: int, target: int, slope: float, constant: float, variance: float
@@ -157,8 +156,8 @@ class Effects:
             "covariance": self.covariance[:used].tobytes(),
             "prior_sds": self.prior_sds[:used].tobytes(),
             "sds": list(self.sds),
-            "appeals": self.appeals[:used].tobytes(),
-            "last_days": self.last_days[:used].tobytes(),
+            "appeals": np.array(self.appeals[:used], dtype=np.int64).tobytes(),
+            "last_days": np.array(self.last_days[:used]).tobytes(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -170,10 +169,11 @@ class Effects:
             rows = min(2 * rows, self.units_max + 1)
         self._allocate(rows, state["capacity"])
         self.sds = tuple(state["sds"])
-        for name in ("mean", "loading", "covariance", "prior_sds", "appeals", "last_days"):
+        for name in ("mean", "loading", "covariance", "prior_sds"):
             kept = getattr(self, name)
-            values = np.frombuffer(state[name], dtype=kept.dtype)
-            kept[:used] = values.reshape(used, *kept.shape[1:])
+            kept[:used] = np.frombuffer(state[name]).reshape(used, *kept.shape[1:])
+        self.appeals[:used] = np.frombuffer(state["appeals"], dtype=np.int64).tolist()
+        self.last_days[:used] = np.frombuffer(state["last_days"]).tolist()
 
 
 @compiled

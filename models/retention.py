@@ -124,7 +124,7 @@ class PooledRetention(base.Regressor):
         appeal = self.read(x)
         self._make_room(appeal)
         self._level.advance(appeal.time_days, self._coefficients, self._effects)
-        last_days = float(self._effects.last_days[self._effects.find(appeal.unit)])
+        last_days = self._effects.last_days[self._effects.find(appeal.unit)]
         known_kind = appeal.kind if appeal.kind in self.layout.at["kind"] else None
         self.gaps.notice(appeal.time_days, last_days, known_kind)
         unit = self._effects.touch(appeal.unit, appeal.time_days)
@@ -339,17 +339,15 @@ class PooledRetention(base.Regressor):
 
     def _learn_count(self, appeal: Appeal, y: float, unit: int) -> None:
         """Turn the count into a Gaussian observation of its log mean, and learn that exactly."""
-        joint = self._foresee(appeal, unit)
-        alone = joint.belief
-        belief, size = self._expect(appeal)
-        self._asked, spreads = None, self._spreads
-        luck, open_luck = belief.eta - alone.eta, belief.eta_variance - alone.eta_variance
+        joint, spreads = self._foresee(appeal, unit), self._spreads
+        self._asked, alone = None, joint.belief
+        luck, open_luck, size = self._luck(appeal)
         if open_luck == 0.0:  # the others of a moment say less about how counts scatter
             spreads.notice_count(y, alone)
         self._moments.learn(
             appeal.unit, appeal.time_days, y, alone.eta, alone.eta_variance, spreads.size
         )
-        seen, noise = seen_as(y, belief.eta, belief.eta_variance, size)
+        seen, noise = seen_as(y, alone.eta + luck, alone.eta_variance + open_luck, size)
         if noise == inf:
             return
         seen, noise = seen - luck, noise + open_luck
@@ -358,7 +356,7 @@ class PooledRetention(base.Regressor):
         # with an error to match, and were that cut, only the nos would be learned.
         furthest = SURPRISE_MAX * (1.0 + noise / max(joint.eta_variance, VARIANCE_MIN))
         seen = min(max(seen, joint.eta - furthest), joint.eta + furthest)
-        spreads.notice_effects(joint, seen, noise, int(self._effects.appeals[unit]))
+        spreads.notice_effects(joint, seen, noise, self._effects.appeals[unit])
         self._effects.expect(self._learning_sds())
         joint.learn(seen, noise, self._coefficients, unit, self._effects)
         self.layout.keep_half_lives_on_grid()

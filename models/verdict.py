@@ -264,7 +264,7 @@ def _next_reference(standing: Standing, state: str, retention: float) -> float:
 def _axis(standing: Standing) -> str | None:
     """Return the axis that costs most; None if none does."""
     costs = {"own": standing.own, "kind": standing.kind, "crowd": standing.crowd}
-    worst = min(costs, key=lambda axis: costs[axis])
+    worst = min(costs, key=costs.__getitem__)
     return worst if costs[worst] < 0.0 else None
 
 

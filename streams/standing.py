@@ -170,8 +170,8 @@ def standing_of(
     nobody_is_new: bool,
 ) -> Standing:
     """Return the standing of a series, without what only its words need."""
-    mean, sd, low, high = _together(model, series, asked)
     many = series.many_audiences()
+    mean, sd, low, high = _together(model, series, asked, many)
     if many or nobody_is_new:
         # Who responds is asked more often: that repeats do better is then no more than a choice.
         # And where nobody asks for the first time, nobody knows what that would draw.
@@ -191,7 +191,7 @@ def standing_of(
 
 
 def _together(
-    model: PooledRetention, series: Series, asked: Asked
+    model: PooledRetention, series: Series, asked: Asked, many: bool
 ) -> tuple[float, float, float, float]:
     """Return mean and sd of the log retention that the verdict speaks of, and the limits of its
     90 % interval.
@@ -199,7 +199,7 @@ def _together(
     Of a first appeal nothing is seen yet; the lower limit is then that of a second one at once.
     """
     forecast = asked.forecast
-    if series.repeats and series.many_audiences():
+    if series.repeats and many:
         mean, sd = series.log_retention, series.log_sd
         return mean, sd, exp(mean - NORMAL_95 * sd), exp(mean + NORMAL_95 * sd)
     mean, sd = log(forecast.retention), forecast.log_retention_sd
