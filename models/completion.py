@@ -132,6 +132,9 @@ class Completion:
         ValueError
             If there are no such bins, or a count is negative.
         """
+        if not 0 <= bin_start <= self._bins:
+            raise ValueError(self._unfit(bin_start, counts, before))
+        numbers, already = np.array(counts, dtype=np.float64), float(before)
         hour, ladder = hour_of_week(time_ms), self._ladder(kind)
         fit = count(
             ladder.new,
@@ -141,8 +144,8 @@ class Completion:
             ladder.learned,
             self.hours.average[hour],
             bin_start,
-            np.array(counts, dtype=np.float64),
-            float(before),
+            numbers,
+            already,
             self.forgetting,
             1.0 / self.appeal_responses_max,
             self._checkpoint_of_bin,
@@ -232,8 +235,8 @@ class Completion:
 
     def _unfit(self, bin_start: int, counts: Sequence[int], before: int) -> str:
         end = bin_start + len(counts)
-        if bin_start < 0 or end > self.grid.bins:
-            return f"bins: expected 0 to {self.grid.bins}, got {bin_start} to {end}"
+        if bin_start < 0 or end > self._bins:
+            return f"bins: expected 0 to {self._bins}, got {bin_start} to {end}"
         return f"counts: expected none below 0, got {before} and {list(counts)}"
 
     def _ladder(self, kind: str) -> Ladder:

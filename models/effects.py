@@ -54,7 +54,7 @@ class Effects:
         self._view(np.zeros((rows, LOADING + EFFECTS * capacity)))
         self.appeals = [0] * rows
         self.last_days = [-inf] * rows
-        self._expect_from(BLANK)
+        self._expect_of_new()
 
     def _view(self, everything: Floats) -> None:
         rows = len(everything)
@@ -101,11 +101,11 @@ class Effects:
         """Let units that are new from now on have these prior sds."""
         if sds != self.sds:
             self.sds = sds
-            self._expect_from(BLANK)
+            self._expect_of_new()
 
-    def _expect_from(self, row: int) -> None:
-        self.covariance[row] = np.diag(np.square(self.sds))
-        self.prior_sds[row] = self.sds
+    def _expect_of_new(self) -> None:
+        self.covariance[BLANK] = np.diag(np.square(self.sds))
+        self.prior_sds[BLANK] = self.sds
 
     def _blank(self, row: int) -> None:
         self.packed[row] = self.packed[BLANK]

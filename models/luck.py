@@ -59,9 +59,9 @@ class Moments:
         self._latest: OrderedDict[str, Moment] = OrderedDict()
 
     def luck(self, unit: str, time_days: float, size: float) -> Luck:
-        """Return what others of a unit's moment say of it.
+        """Return what others of a unit's moment say of it; (0, 0, size) if none has been learned.
 
-        size : the dispersion phi of an appeal alone, which it is while none has been learned.
+        size : the dispersion phi of an appeal alone.
         """
         moment = self._latest.get(unit)
         if moment is None or moment.time_days != time_days:

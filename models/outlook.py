@@ -21,7 +21,7 @@ from models.gaussian import (
 from models.joint import Belief
 from models.kernels import compiled, matched_size, tilted
 
-__all__ = ["looked", "looked_given", "outlook", "outlook_given"]
+__all__ = ["looked", "looked_given", "outlook"]
 
 Floats = NDArray[np.float64]
 
@@ -48,18 +48,6 @@ def outlook(belief: Belief, size: float) -> Forecast:
     retention, low, high, sd, mean, count = looked(*belief, size)
     least, most = between(count)
     return Forecast(retention, low, high, mean, least, most, sd)
-
-
-def outlook_given(belief: Belief, size: float, responses: float, completion: float) -> Forecast:
-    """Return the forecast of an appeal of whose responses a share `completion` could arrive.
-
-    What is believed of the log mean is tilted by the responses so far; log retention follows by
-    regression. The appeal's own multiplier is Gamma(phi, phi) beforehand, Gamma(phi + y, phi + mean
-    so far) afterwards, and so the rest of the responses is negative binomial again.
-    """
-    retention, low, high, sd, rest, count = looked_given(*belief, size, responses, completion)
-    least, most = between(count)
-    return Forecast(retention, low, high, responses + rest, responses + least, responses + most, sd)
 
 
 @compiled
@@ -93,7 +81,13 @@ def looked_given(
     responses: float,
     completion: float,
 ) -> tuple[float, float, float, float, float, CountInterval]:
-    """Return what `looked` does, of the responses to come."""
+    """Return what `looked` does, of the responses to come to an appeal of whose responses a share
+    `completion` could arrive.
+
+    What is believed of the log mean is tilted by the responses so far; log retention follows by
+    regression. The appeal's own multiplier is Gamma(phi, phi) beforehand, Gamma(phi + y, phi + mean
+    so far) afterwards, and so the rest of the responses is negative binomial again.
+    """
     so_far = eta + log(completion)
     nodes, weights = np.empty(NODES), np.empty(NODES)
     tilted(responses, so_far, eta_variance, size, ABSCISSAE, LOG_WEIGHTS, nodes, weights)

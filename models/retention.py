@@ -294,7 +294,7 @@ class PooledRetention(base.Regressor):
         appeal = self.read(x)
         belief = self._foresee(appeal, self._effects.find(appeal.unit)).belief
         mean, variance, size = self._luck(appeal)
-        if variance == 0.0:
+        if variance == 0.0:  # then there is no mean either
             return belief, size
         eta, variance = belief.eta + mean, belief.eta_variance + variance
         return belief._replace(eta=eta, eta_variance=variance), size

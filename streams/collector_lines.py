@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from models.hashed_sums import HASHES
 from models.runs import (
     Mask,
     Runs,
@@ -33,13 +34,13 @@ from streams.events import Appeal, Response
 from streams.lines import Lines
 from streams.lines_appeal import LinesAppeal
 from streams.open_appeal import Held
-from streams.packing import HASH_BYTES, SLOT_BYTES
 from streams.settings import Settings
 
 __all__ = ["LinesCollector"]
 
 # Ends of runs as they are cut: slots (with their counts) and hashes are packed, bins and lines not.
-_ENDS_UNITS = np.array([2 * SLOT_BYTES, 1, HASH_BYTES, 1])
+_SLOTS = np.dtype("<i8")
+_ENDS_UNITS = np.array([2 * _SLOTS.itemsize, 1, HASHES.itemsize, 1])
 
 
 class _Announced(NamedTuple):
@@ -198,15 +199,15 @@ class LinesCollector(Collector):
 
     def _add_runs(self, lines: Lines, appeals: list[LinesAppeal | None], runs: Runs) -> None:
         sampled, announced = self.settings.responders_sampled, self._announced
-        slots, hashes = runs.slots.astype("<i8").tobytes(), runs.hashes.astype("<u4").tobytes()
-        bins, numbers = runs.bins.T.tolist()
+        slots, hashes = runs.slots.astype(_SLOTS).tobytes(), runs.hashes.astype(HASHES).tobytes()
+        bins, counts = runs.bins.T.tolist()
         values, ends, early = runs.values.tolist(), (runs.ends * _ENDS_UNITS).tolist(), []
         for appeal, first, end, value in zip(appeals, ends, ends[1:], values, strict=False):
             if appeal is None or end == first:
                 continue
             appeal.count_runs(
                 slots[first[0] : end[0]],
-                zip(bins[first[1] : end[1]], numbers[first[1] : end[1]], strict=True),
+                zip(bins[first[1] : end[1]], counts[first[1] : end[1]], strict=True),
                 value,
                 hashes[first[2] : end[2]],
                 sampled,

@@ -16,13 +16,9 @@ _RUNS_MAX = 4096 * SLOT_BYTES  # beyond so many numbers, most slots have been me
 
 
 class LinesAppeal(OpenAppeal):
-    """An appeal that draws responses, most of them in plain lines.
-
-    `runs` count responses by slot beside `slots`: slot, responses, slot, responses, as they came,
-    packed.
+    """An appeal that draws responses, most of them in plain lines. It adds no field, so that what
+    is kept of it is an appeal like others.
     """
-
-    runs: bytes = b""
 
     def count_runs(
         self,
@@ -50,10 +46,6 @@ class LinesAppeal(OpenAppeal):
         for slot, number in zip(runs[::2], runs[1::2], strict=True):
             counts[slot] = counts.get(slot, 0) + number
         self.runs = b""
-
-    def by_slot(self) -> bytes:
-        """Return how many responses came in which slot, in any order."""
-        return super().by_slot() + self.runs
 
     def least_responders(self, sampled: int) -> bytearray:
         """Return the `sampled` least hashes, ascending: the same, compiled."""

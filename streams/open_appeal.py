@@ -45,11 +45,13 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class OpenAppeal(msgspec.Struct):
     """An appeal that draws responses.
 
-    `bins` and `slots` count responses by age. `value_carry` counts how often `value_micros` was
-    beyond 62 bits: a sum cut at once would depend on what is taken back before the rest comes.
-    `responders` are hashes, packed: of many appeals they would be many objects. Of responses with
-    an id, those in `unsettled` may yet give way to another with the same id; those in `settled` are
-    older than the watermark, so that nothing can come before them.
+    `bins` count responses by age, and so do `slots` and `runs` together: these are what was counted
+    many at once (streams.lines_appeal), slot, responses, slot, responses, as they came, packed.
+    `value_carry` counts how often `value_micros` was beyond 62 bits: a sum cut at once would depend
+    on what is taken back before the rest comes. `responders` are hashes, packed: of many appeals
+    they would be many objects. Of responses with an id, those in `unsettled` may yet give way to
+    another with the same id; those in `settled` are older than the watermark, so that nothing can
+    come before them.
     """
 
     appeal_id: str
@@ -57,6 +59,7 @@ class OpenAppeal(msgspec.Struct):
     time_ms: int
     bins: list[int]
     slots: dict[int, int] = {}
+    runs: bytes = b""
     exits: int = 0
     value_micros: int = 0
     value_carry: int = 0
@@ -138,7 +141,7 @@ class OpenAppeal(msgspec.Struct):
 
     def by_slot(self) -> bytes:
         """Return how many responses came in which slot: slot, responses, and so on, packed."""
-        return packed(chain.from_iterable(sorted(self.slots.items())), SLOT)
+        return packed(chain.from_iterable(sorted(self.slots.items())), SLOT) + self.runs
 
     def settle(self, watermark_ms: int, sampled: int) -> None:
         """Keep of the responses with ids that are older than the watermark no more than the id."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 __all__ = ["HASH", "HASH_BYTES", "SLOT", "SLOT_BYTES", "packed", "unpacked"]
 
-# What a responder's hash takes, of 32 bits, and a slot or a count, of 64.
+# What a responder's hash takes, of 32 bits, and a slot or a count, of 64: a response counts for no
+# more than 10^9 (streams.codec).
 HASH, SLOT = "I", "q"
 HASH_BYTES, SLOT_BYTES = array(HASH).itemsize, array(SLOT).itemsize
 

@@ -10,9 +10,10 @@ from models.effects import BLANK, Effects
 UNITS, CAPACITY = 7, 16
 
 
-def filled(seed: int) -> Effects:
+def filled(seed: int, units_max: int = 100) -> Effects:
     """Effects of some units, each owing something to a third of the coefficients."""
-    rng, effects = np.random.default_rng(seed), Effects(100, (0.5, 0.2))
+    rng, effects = np.random.default_rng(seed), Effects(units_max, (0.5, 0.2))
+    effects.fit(CAPACITY)
     for unit in range(UNITS):
         row = effects.touch(f"u{unit}", float(unit))
         effects.mean[row] = rng.normal(size=2)
@@ -37,15 +38,17 @@ def test_moving_says_one_coefficient_by_another(seed: int) -> None:
     )
 
 
-def test_a_new_unit_is_what_is_expected_of_one() -> None:
-    effects = filled(1)
+def test_a_new_unit_is_what_is_expected_of_one_whoever_made_room() -> None:
+    effects = filled(1, units_max=UNITS)
     effects.expect((0.3, 0.1))
-    for key in ("new", "u0"):
+    for key in ("new", "u1"):
         row = effects.touch(key, 9.0)
         expected = (0.3, 0.1) if key == "new" else (0.5, 0.2)
         assert effects.prior_sds[row].tolist() == list(expected)
         assert effects.covariance[row].tolist() == np.diag(np.square(expected)).tolist()
     new = effects.find("new")
-    assert not effects.loading[new].any() and not effects.mean[new].any()
+    assert (effects.evicted, effects.find("u0")) == (1, BLANK)
+    assert not effects.loading[new].any()
+    assert not effects.mean[new].any()
     assert (effects.appeals[new], effects.last_days[new]) == (1, 9.0)
     assert effects.find("nobody") == BLANK

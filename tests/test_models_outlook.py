@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from models.gaussian import NORMAL_95, NORMAL_99
+from models.gaussian import NORMAL_95, NORMAL_99, between
 from models.joint import Belief
-from models.outlook import HEAVY_TAILED_90, outlook, outlook_given
+from models.outlook import HEAVY_TAILED_90, looked_given, outlook
 from models.retention import PooledRetention
 from models.stock import HALF_LIVES_DAYS
 
@@ -38,7 +38,8 @@ def test_what_is_known_too_well_is_still_said():
     for day in range(300):
         model.learn_one(features(50.0, day / 10.0), 20)
     belief = model._expect(features(50.0, 30.0))[0]._replace(eta_variance=1e-6, covariance=0.0)
-    for said in (outlook(belief, model.size), outlook_given(belief, model.size, 8, 0.9999999)):
+    given = looked_given(*belief, model.size, 8.0, 0.9999999)
+    for said in (outlook(belief, model.size), given[:5], between(given[5])):
         assert all(map(math.isfinite, said))
 
 
@@ -95,8 +96,10 @@ def test_what_has_come_takes_as_much_off_both_parts_of_the_variance():
     all_normal = belief._replace(normal_variance=math.inf)
     none_normal = belief._replace(normal_variance=0.0)
     widths = [
-        math.log(said.high / said.low)
-        for said in (outlook_given(b, 10.0, 60, 0.5) for b in (none_normal, belief, all_normal))
+        math.log(high / low)
+        for _, low, high, *_ in (
+            looked_given(*b, 10.0, 60.0, 0.5) for b in (none_normal, belief, all_normal)
+        )
     ]
     assert widths[0] < widths[1] < widths[2]
     floor = 0.05**2 * 0.5**2 + 0.02**2  # at about this log retention; it is normal in all three
@@ -111,3 +114,24 @@ def test_an_immune_part_reaches_up_to_one(normal):
     mixed = outlook(tired._replace(immune=0.2), 10.0)
     plain = outlook(tired, 10.0)
     assert mixed.high > 0.9 > plain.high and mixed.low >= 0.95 * plain.low
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_is_foretold_in_one_go_is_what_is_believed_and_what_it_comes_to(told):
+    """With others put at the same moment, or alone."""
+    model, rng = PooledRetention(), np.random.default_rng(2)
+    for n in range(200):
+        own, kind = 3.0 * rng.random(2)
+        x = features(own, float(n // 3)) | {"appealer": f"p{n // 3 % 5}"}
+        x |= {"kind_stock": np.full(len(HALF_LIVES_DAYS), kind)}
+        model.learn_one(x, rng.poisson(300.0 * math.exp(-0.2 * own - 0.2 * kind)))
+    model.layout.told = told
+    same_moment = x | {"own": np.full(len(HALF_LIVES_DAYS), 1.5)}
+    for asked in (same_moment, x | {"time_days": 500.0}, features(1.0, 500.0)):
+        belief, size = model._expect(asked)
+        assert model.forecast_one(asked) == outlook(belief, size)
+        assert model.forecast_one(asked) == model.forecast_and_score_one(asked, 7)[0]
+        retention, low, high, sd, rest, count = looked_given(*belief, size, 40.0, 0.6)
+        least, most = between(count)
+        to_come = (40.0 + rest, 40.0 + least, 40.0 + most)
+        assert model.forecast_given(asked, 40, 0.6) == (retention, low, high, *to_come, sd)

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from streams.codec import rfc3339
-from streams.collector import Collector
+from streams.collector import Collector, CollectorState
 from streams.collector_lines import LinesCollector
 from streams.events import Checkpoint, Opened
 from streams.lines import Lines, decoded_lines
+from streams.open_appeal import OpenAppeal
 from streams.packing import SLOT, packed, unpacked
 from streams.settings import Settings
+from streams.state import pack, unpack
 
 START_MS, HOUR_MS = 1_231_275_840_000, 3_600_000
 HORIZON_MS, LATENESS_MS = 6 * HOUR_MS, HOUR_MS
@@ -217,3 +219,20 @@ def test_a_sum_of_value_beyond_64_bits_does_not_depend_on_what_is_taken_back_fir
     many = [answered(t + 2 * h + 30) | {"value": 9e8 - 1} for _ in range(200)]
     last = (0, [tick(t + 30 * h)])
     alike(1, [(0, [put(t), tick(t + 2 * h)]), (0, [first, *huge, again, *many]), last])
+
+
+def test_what_is_kept_of_an_appeal_of_lines_is_an_appeal_like_others() -> None:
+    lean, rng = LinesCollector(SETTINGS), Random(7)
+    answers = [
+        {"type": "response", "appeal_id": "a", "time": rfc3339(time_ms), "responder": f"u{time_ms}"}
+        for time_ms in sorted(START_MS + rng.randrange(4 * HOUR_MS) for _ in range(100))
+    ]
+    for first_line, events in ((1, [put(START_MS), *answers[:50]]), (52, answers[50:])):
+        text = b"".join(msgspec.json.encode(event) + b"\n" for event in events)
+        lean.receive_lines(Lines("s", first_line, text).decode())
+    counted = lean.state.opened["a"]
+    restored = unpack(pack(lean.state), CollectorState).opened["a"]
+    assert type(restored) is OpenAppeal
+    assert restored.by_slot() == counted.by_slot()
+    assert sum(unpacked(restored.by_slot(), SLOT)[1::2]) == sum(restored.bins) == 100
+    assert restored.least_responders(4) == counted.least_responders(4) != b""
