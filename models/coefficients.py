@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kernels import compiled
+
 __all__ = ["Coefficients"]
 
 Floats = NDArray[np.float64]
@@ -64,12 +66,7 @@ class Coefficients:
 
         A negative variance takes such an observation back: it must have been in there.
         """
-        column = self.covariance[index].copy()
-        total = column[index] + variance
-        if total == 0.0:
-            return
-        self.mean += column * ((value - self.mean[index]) / total)
-        self.covariance -= np.outer(column, column / total)
+        condition(self.mean, self.covariance, index, value, variance)
 
     def replace(self, index: int, source: int, keep: float, noise: float) -> None:
         """Let an entry become keep * (entry at `source`) + N(0, noise), forgetting what it was."""
@@ -109,3 +106,20 @@ class Coefficients:
         self.covariance = covariance.reshape(capacity, capacity).copy()
         self.size = state["size"]
         self.start = dict(state["start"])
+
+
+@compiled
+def condition(mean: Floats, covariance: Floats, index: int, value: float, variance: float) -> None:
+    """Do Coefficients.condition."""
+    column = covariance[index].copy()
+    total = column[index] + variance
+    if total == 0.0:
+        return
+    step = (value - mean[index]) / total
+    for i in range(mean.shape[0]):
+        mean[i] += column[i] * step
+    gain = column / total
+    for i in range(mean.shape[0]):
+        if column[i] != 0.0:
+            for j in range(mean.shape[0]):
+                covariance[i, j] -= column[i] * gain[j]

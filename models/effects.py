@@ -132,7 +132,7 @@ class Effects:
 
     def forget(self, index: int) -> None:
         """Let no unit owe anything to a coefficient that has turned out to be zero."""
-        self.loading[:, :, index] = 0.0
+        self.loading[: len(self.row) + 1, :, index] = 0.0
 
     def stand_in(self, old: int, new: int, coefficients: Coefficients) -> None:
         """Let what units owe to the entry `old`, about to go, be owed to `new` from now on.

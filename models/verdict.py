@@ -11,6 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+from msgspec.structs import astuple
+
 from models.plan import AskAgain
 
 __all__ = [
@@ -63,7 +66,7 @@ class Thresholds:
     level_below: float = 0.8
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What is known of a series when its verdict is due, said of its next ask now.
 
     Where one appealer addresses many small audiences, the retention is that of the recent repeats
@@ -206,7 +209,7 @@ def _refuse(standing: Standing) -> None:
     in_all = standing.own + standing.kind + standing.crowd + standing.level + standing.high_99
     ordered = 0.0 <= standing.low <= standing.retention <= standing.high < math.inf
     if not (ordered and math.isfinite(in_all)):
-        numbers = (*standing[3:7], standing.own, standing.kind, standing.crowd, standing.level)
+        numbers = astuple(standing)[3:11]
         raise ValueError(f"retention, low, high: expected low <= it <= high, got {numbers}")
 
 

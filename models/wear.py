@@ -1,4 +1,4 @@
-"""Wear-out taken apart: what each axis costs an appeal, and draws of what it rests on."""
+"""Wear-out taken apart: draws of what each axis costs an appeal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.design import LOG_HALF_LIVES, STOCK_KEYS, Appeal, felt
+from models.design import LOG_HALF_LIVES, STOCK_KEYS, felt
 from models.retention import PooledRetention
 from models.rows import SHARE_MAX, SHARE_MIN, step_rate
 
-__all__ = ["Wear", "draw_wear", "wear_of"]
+__all__ = ["Wear", "draw_wear"]
 
 Floats = NDArray[np.float64]
 
 
 class Wear(NamedTuple):
-    """Shape (3,) or (draws, 3), axes in the order own, kind, crowd.
+    """Shape (draws, 3), axes in the order own, kind, crowd.
 
     stocks : felt now, in appeals. rates : natural log per unit of stock, for this appealer and
     kind. half_lives_days.
@@ -27,16 +27,6 @@ class Wear(NamedTuple):
     stocks: Floats
     rates: Floats
     half_lives_days: Floats
-
-    def costs(self) -> list[float]:
-        """Return the log retention that each axis accounts for."""
-        costs: list[float] = (-self.stocks * self.rates).tolist()
-        return costs
-
-
-def wear_of(model: PooledRetention, x: Mapping[Any, Any] | Appeal) -> Wear:
-    """Return what is believed of the appeal `x`, by axis; steps count as part of the kind's."""
-    return Wear(*model.wear_now(model.read(x)))
 
 
 def draw_wear(

@@ -11,6 +11,7 @@ from math import exp, log
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from models.design import Appeal as Seen
 from models.evidence import EXPECTED_MIN, HALF_LIFE_NODES, KindEvidence, SeriesEvidence
@@ -278,7 +279,7 @@ class SeriesBook:
             return standing
         ask, log_retention = asked.ask, log(asked.forecast.retention)
         own = self._evidence[key].retention(ask.kind_stocks, ask.repeat, log_retention)
-        return standing._replace(own_estimate=own)
+        return replace(standing, own_estimate=own)
 
     def _say(self, series: Series, asked: Asked, ruling: Ruling) -> None:
         again = ruling.ask_again

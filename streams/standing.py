@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from models.evidence import EXPECTED_MIN
@@ -15,7 +17,6 @@ from models.plan import AskAgain, rest_needed
 from models.repeats import repeats_needed
 from models.retention import PooledRetention
 from models.verdict import Decision, Standing
-from models.wear import Wear, wear_of
 from streams.ask import Ask
 from streams.events import Appeal, Verdict
 
@@ -34,6 +35,7 @@ LOG_STRAIN_SD_MAX = 1.0
 FELT_HALF_LIVES = 3.0
 COSTS_MORE = "it costs more than it brings"
 T = TypeVar("T")
+Floats = NDArray[np.float64]
 _TIRED = ("tiring", "worn_out", "recovering")
 _THIS_APPEAL = np.array([1.0, 1.0, 0.0])
 NORMAL_95, NORMAL_99 = 1.6448536269514722, 2.3263478740408408
@@ -228,40 +230,36 @@ def in_words(
     if state == "unknown":
         words["needed"] = _needed(model, series, asked)
     else:
-        wear = wear_of(model, asked.ask.seen)
-        words |= _worn_by(wear, series, asked, surroundings)
+        wear = model.wear_now(asked.ask.seen)
+        _add_worn_by(words, wear, series, asked, surroundings)
         if state in _TIRED:
             words["ask_again"] = _ask_again(model, wear, asked.forecast)
-    return standing._replace(**words)
+    return replace(standing, **words)
 
 
-def _worn_by(
-    wear: Wear, series: Series, asked: Asked, surroundings: Surroundings
-) -> dict[str, Any]:
-    """Return what each axis costs, and the appeals that it is owed to."""
-    own, kind, crowd = wear.costs()
-    half_lives, now_ms, by_kind = wear.half_lives_days.tolist(), asked.time_ms, kind < own
+def _add_worn_by(
+    words: dict[str, Any], wear: Floats, series: Series, asked: Asked, surroundings: Surroundings
+) -> None:
+    """Add what each axis costs, and the appeals that it is owed to."""
+    stocks, rates, half_lives = wear.tolist()
+    own, kind, crowd = -stocks[0] * rates[0], -stocks[1] * rates[1], -stocks[2] * rates[2]
+    now_ms, by_kind = asked.time_ms, kind < own
     if by_kind and not series.many_audiences():
         times = series.times_ms
     else:
         times = surroundings.own_times(series.appealer, asked.ask.appeal.audience)
     felt = _since(times, now_ms, FELT_HALF_LIVES * (half_lives[1] if by_kind else half_lives[0]))
     before = [time_ms for time_ms in times if time_ms < now_ms]
-    words: dict[str, Any] = {
-        "own": own,
-        "kind": kind,
-        "crowd": crowd,
-        "appeals": len(felt),
-        "days": (now_ms - felt[0]) / DAY_MS if felt else 0.0,
-        "rest_days": (now_ms - before[-1]) / DAY_MS if before else 0.0,
-    }
+    words["own"], words["kind"], words["crowd"] = own, kind, crowd
+    words["appeals"] = len(felt)
+    words["days"] = (now_ms - felt[0]) / DAY_MS if felt else 0.0
+    words["rest_days"] = (now_ms - before[-1]) / DAY_MS if before else 0.0
     if crowd < min(own, kind):
         since_ms = now_ms - round(FELT_HALF_LIVES * half_lives[2] * DAY_MS)
         others = surroundings.others(series.kind, series.appealer, since_ms)
         words["others"] = len(others)
         words["other_appealers"] = len({who for _, who in others})
         words["other_days"] = (now_ms - others[0][0]) / DAY_MS if others else 0.0
-    return words
 
 
 def _since(times_ms: list[int], now_ms: int, days: float) -> list[int]:
@@ -282,13 +280,13 @@ def _needed(model: PooledRetention, series: Series, asked: Asked) -> int | None:
     return None if in_all is None else max(1, in_all - series.repeats)
 
 
-def _ask_again(model: PooledRetention, wear: Wear, forecast: Forecast) -> AskAgain | None:
+def _ask_again(model: PooledRetention, wear: Floats, forecast: Forecast) -> AskAgain | None:
     """Return when to ask again, this appeal being felt by then like those before it."""
-    strains = wear.rates * (wear.stocks + _THIS_APPEAL)
+    stocks, rates, half_lives_days = wear
     cost = abs(log(forecast.retention))
     return rest_needed(
-        strains,
-        wear.half_lives_days,
+        rates * (stocks + _THIS_APPEAL),
+        half_lives_days,
         min(forecast.log_retention_sd / max(cost, 1e-6), LOG_STRAIN_SD_MAX),
         model.log_half_life_sds(),
     )

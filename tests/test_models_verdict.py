@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from models.plan import AskAgain
 from models.repeats import repeats_needed
@@ -250,7 +251,7 @@ def test_whatever_comes_the_ruling_keeps_its_own_rules(
 )
 def test_refuses_what_is_no_standing(more: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        rule(standing(0.5)._replace(**more), Thresholds())  # type: ignore[arg-type]
+        rule(replace(standing(0.5), **more), Thresholds())  # type: ignore[arg-type]
 
 
 def test_more_repeats_are_needed_the_noisier_and_the_less_is_known() -> None:
