@@ -6,6 +6,7 @@ import timeit
 import tracemalloc
 from pathlib import Path
 
+import msgspec
 import pytest
 from monitoring import fetch, free_port
 from prometheus_client import CollectorRegistry, generate_latest
@@ -193,7 +194,7 @@ def test_reasons_name_the_axis_as_verdicts_do() -> None:
 
     for axis in ("own", "kind", "crowd"):
         standing = Standing("fresh", 1.0, 4, 0.31, 0.22, 0.44, 0.52, appeals=3, days=9.0)
-        ruling = rule(standing._replace(**{axis: -1.1}), Thresholds())
+        ruling = rule(msgspec.structs.replace(standing, **{axis: -1.1}), Thresholds())
         assert REASON_AXES[ruling.reason.partition(":")[0]] == axis
 
 
