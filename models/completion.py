@@ -32,7 +32,7 @@ from scipy.special import gammaln
 from models.age_laws import truncated_law
 from models.ages import AgeGrid
 from models.hours import HourProfile, hour_of_week
-from models.ladder import Ladder, count, shares
+from models.ladder import Ladder, are_counts, count, shares
 
 __all__ = ["Completion", "CurvePoint"]
 
@@ -132,11 +132,12 @@ class Completion:
         ValueError
             If there are no such bins, or a count is negative.
         """
-        if not 0 <= bin_start <= self._bins:
-            raise ValueError(self._unfit(bin_start, counts, before))
         numbers, already = np.array(counts, dtype=np.float64), float(before)
+        in_grid = 0 <= bin_start <= self._bins
+        if not (in_grid and are_counts(bin_start, numbers, already, self._bins)):
+            raise ValueError(self._unfit(bin_start, counts, before))
         hour, ladder = hour_of_week(time_ms), self._ladder(kind)
-        fit = count(
+        count(
             ladder.new,
             ladder.total,
             ladder.arrived,
@@ -154,10 +155,6 @@ class Completion:
             hour,
             self._spread,
         )
-        if not fit:
-            if not ladder.learned:
-                self._kinds.pop(kind, None)  # nothing has been learned of it, nor is now
-            raise ValueError(self._unfit(bin_start, counts, before))
         ladder.learned += 1
         self.learned += 1
         if self.learned >= self.refit_at:

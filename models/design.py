@@ -115,8 +115,6 @@ def moderators(
     ValueError
         If a number is not finite.
     """
-    if not (attributes or reciprocity or more):
-        return (), _NO_VALUES
     found = [(str(k), _squeeze(v, str(k))) for k, v in attributes.items()]
     if reciprocity:
         found.append(("reciprocity", _finite(reciprocity, "reciprocity")))

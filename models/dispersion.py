@@ -30,7 +30,6 @@ class GridPosterior:
 
     def __init__(self, values: list[float], log_prior: list[float], forgetting: float) -> None:
         self.values: Floats = np.asarray(values)
-        self._listed = values
         self.forgetting = forgetting
         self.log_prior: Floats = np.asarray(log_prior)
         self.log_likelihood: Floats = np.zeros(len(values))
@@ -59,7 +58,7 @@ class GridPosterior:
         it.
         """
         index = bisect_left(self._cumulated, p - 1e-12)
-        return self._listed[min(index, len(self._listed) - 1)]
+        return self.values.item(min(index, self.values.size - 1))
 
     def state(self) -> dict[str, Any]:
         return {"log_likelihood": self.log_likelihood.tolist()}

@@ -18,9 +18,8 @@ __all__ = ["HASHES", "HashedSums", "Hashes", "least"]
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
-HASHES = np.dtype(
-    "<u4"
-)  # as they are sent and kept; compiled loops take them on such machines only
+# As they are sent and kept; compiled loops take them on little-endian machines only.
+HASHES = np.dtype("<u4")
 
 # A row is hash and sum, side by side for the processor's cache; a double holds 32 bits exactly.
 HASH, SUM = 0, 1

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from models import kernels
 from models.coefficients import Coefficients
-from models.design import Appeal
 from models.effects import Effects
 from models.kernels import ETA, U_LEVEL, U_WEAR
-from models.layout import Layout
-from models.level import Level
-from models.rows import learn_row, linearised, room
+from models.rows import Given, learn_row, linearised, room
 
 __all__ = [
     "ETA",
@@ -94,35 +91,13 @@ class Joint:
         self.eta = self.eta_variance = self.slope = self.open_variance = 0.0
         self.belief = Belief(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
-    def linearise(
-        self,
-        appeal: Appeal,
-        unit: int,
-        layout: Layout,
-        level: Level,
-        effects: Effects,
-        differ: tuple[float, float, float],
-    ) -> None:
-        """Work out what is believed of an appeal by the unit in row `unit` of the effects.
-
-        differ : how units do, for the belief to predict with: see spreads.Spreads.
-        """
-        coefficients = layout.coefficients
+    def linearise(self, given: Given, unit: int) -> None:
+        """Work out what is believed of an appeal by the unit in row `unit` of the effects."""
         self.eta, eta_variance, self.slope, self.open_variance, *belief = linearised(
-            layout.places,
-            (appeal.stocks, appeal.time_days, appeal.log_exposure, layout.found(appeal)),
-            (coefficients.mean, coefficients.covariance),
-            unit,
-            effects.packed,
-            level.slots,
-            level.jumps.packed,
-            differ,
-            self._filled,
+            given, unit, self._filled
         )
         self.eta_variance = eta_variance + self.open_variance
         self.belief = Belief(*belief)
-        if not layout.told:  # what is held beforehand is held to be normal
-            self.belief = self.belief._replace(normal_variance=inf)
 
     def learn(
         self, seen: float, noise: float, coefficients: Coefficients, unit: int, effects: Effects

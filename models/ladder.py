@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.kernels import compiled
 
-__all__ = ["Ladder", "count", "shares"]
+__all__ = ["Ladder", "are_counts", "count", "shares"]
 
 Floats = NDArray[np.float64]
 SHARE_MIN = 1e-9
@@ -112,8 +112,8 @@ def disperse(
 
 @compiled
 def are_counts(bin_start: int, counts: Floats, before: float, bins: int) -> bool:
-    """Return whether there are such bins, and nothing less than none came in them."""
-    if bin_start < 0 or bin_start + counts.shape[0] > bins or not before >= 0.0:
+    """Return whether there are so many bins, and nothing less than none came in them or before."""
+    if bin_start + counts.shape[0] > bins or not before >= 0.0:
         return False
     for number in counts:
         if not number >= 0.0:
@@ -139,9 +139,9 @@ def count(
     hours_total: Floats,
     hour: int,
     spread: Floats,
-) -> bool:
+) -> None:
     """Add an appeal's counts to a ladder, in operational time, and to the profile's cells, as they
-    came; see Completion.learn_one. Return whether that could be done: nothing has been if not.
+    came; see Completion.learn_one.
 
     Parameters
     ----------
@@ -151,8 +151,6 @@ def count(
     hours_new, hours_total : shape (checkpoints, 168), the profile's cells.
     spread : shape (3,), what was claimed, expected by chance, and seen.
     """
-    if not are_counts(bin_start, counts, before, new.shape[0]):
-        return False
     through, adjusted = before, adjusted_before(arrived, density, profile, bin_start, before)
     whole = bin_start == 0 or checkpoint_of_bin[bin_start - 1] >= 0
     start, before_start, adjusted_start = bin_start, through, adjusted
@@ -174,4 +172,3 @@ def count(
                 q = 1.0 - arrived[start - 1] / arrived[k]
                 disperse(spread, q, adjusted - adjusted_start, adjusted, correlation, keep)
         whole, start, before_start, adjusted_start = True, k + 1, through, adjusted
-    return True

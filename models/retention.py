@@ -39,7 +39,7 @@ from models.level import Level
 from models.luck import Luck, Moments
 from models.outlook import outlook
 from models.retention_summary import summarise
-from models.rows import VARIANCE_MIN, moderation, share_of, wear_now
+from models.rows import VARIANCE_MIN, Given, moderation, share_of, wear_now
 from models.scaling import scaled
 from models.spreads import Spreads
 from models.strength import Strength
@@ -202,9 +202,7 @@ class PooledRetention(base.Regressor):
             which is larger.
         """
         appeal = self.read(x)
-        log_mean, variance, passing = first_in_place(
-            appeal, self.layout, self._level, self._effects, self._spreads.differ
-        )
+        log_mean, variance, passing = first_in_place(self._given(appeal))
         unknown = max(0.0, variance - self.level_sd**2)
         passing = min(max(passing, 0.0), unknown)
         luck, luck_variance, _ = self._luck(appeal)
@@ -303,17 +301,21 @@ class PooledRetention(base.Regressor):
         return self._moments.luck(appeal.unit, appeal.time_days, self.size)
 
     def _foretell(self, appeal: Appeal, luck: Luck, so_far: tuple[float, float]) -> Forecast:
-        effects, differ = self._effects, self._spreads.differ
-        unit = effects.find(appeal.unit)
-        return foretell(appeal, unit, self.layout, self._level, effects, differ, luck, so_far)
+        return foretell(self._given(appeal), self._effects.find(appeal.unit), luck, so_far)
+
+    def _given(self, appeal: Appeal) -> Given:
+        """Return all that what is believed of an appeal rests on, but for its unit."""
+        layout, level, coefficients = self.layout, self._level, self._coefficients
+        seen = appeal.stocks, appeal.time_days, appeal.log_exposure, layout.found(appeal)
+        belief, jumps = (coefficients.mean, coefficients.covariance), level.jumps.packed
+        units, differ = self._effects.packed, self._spreads.differ
+        return layout.places, seen, belief, units, level.slots, jumps, differ, layout.told
 
     def _foresee(self, appeal: Appeal, unit: int) -> Joint:
         """Return what is believed of an appeal; asked again of the same one, as it was said."""
         slot, size, asked = self._level.slot, self._coefficients.size, self._asked
         if asked is None or asked[0] is not appeal or asked[1] != slot or asked[2] != size:
-            self._joint.linearise(
-                appeal, unit, self.layout, self._level, self._effects, self._spreads.differ
-            )
+            self._joint.linearise(self._given(appeal), unit)
             self._asked = appeal, slot, size
         return self._joint
 

@@ -6,7 +6,7 @@ models.retention for the terms, models.joint for what is made of them.
 
 from __future__ import annotations
 
-from math import copysign, exp, log1p, pi, sqrt
+from math import copysign, exp, inf, log1p, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from models.scaling import scaled
 __all__ = [
     "SHARE_MAX",
     "SHARE_MIN",
+    "Given",
     "learn_row",
     "linearised",
     "moderation",
@@ -33,7 +34,13 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
-Seen = tuple[Floats, float, float, Found]  # see linearised
+# Stocks and time_days of design.Appeal, the log exposure, then what Layout.found says.
+Seen = tuple[Floats, float, float, Found]
+Differ = tuple[float, float, float]  # see spreads.Spreads
+# All that what is believed of an appeal rests on, but for its unit: Layout.places; the appeal; mean
+# and covariance of the coefficients; Effects.packed; Level.slots; Jumps.packed; how units differ,
+# for the belief to predict with; and Layout.told: till then all that is believed is normal.
+Given = tuple[Places, Seen, tuple[Floats, Floats], Floats, Slots, Floats, Differ, bool]
 
 SHARE_MIN, SHARE_MAX = 0.0, 3.0  # of the common wear-out, that a unit can have
 SHARE_WIDTH = 0.15  # over which it bends towards its limits
@@ -193,7 +200,7 @@ def wear_now(
     units: Floats,
 ) -> Floats:
     """Return, by axis, the stocks felt, what a unit wears out per unit of them, and the half-lives
-    in days; shape (3, 3). Arguments as for `linearised`.
+    in days; shape (3, 3). Arguments as in `Given`.
     """
     _, _, share, _ = share_of(mean, units[unit], unit != BLANK)
     kind, group, attributes, values, scale = found
@@ -257,26 +264,13 @@ def room(coefficients: int) -> int:
 
 @compiled
 def linearised(
-    places: Places,
-    appeal: Seen,
-    coefficients: tuple[Floats, Floats],
-    unit: int,
-    units: Floats,
-    level: Slots,
-    jumps: Floats,
-    differ: tuple[float, float, float],
-    filled: Floats,
+    given: Given, unit: int, filled: Floats
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float]:
     """Work out what is believed of an appeal; see Joint.linearise and kernels.foresee.
 
     Parameters
     ----------
-    places : see layout.Layout. appeal : stocks and time_days of design.Appeal, the log exposure,
-        then what Layout.found says. coefficients : their mean and covariance.
-    unit : row of `units`, which is effects.Effects.packed; 0 is that of a unit never seen.
-    level : see level.Level.slots. jumps : see jumps.Jumps.packed.
-    differ : how units do, for the belief to predict with: sds of level and of wear-out, and the
-        share of the immune.
+    given : see `Given`. unit : row of its units; 0 is that of a unit never seen.
     filled : shape (room(n),); rows, spread, means and covariances of the four quantities, and the
         prior sds of the unit's effects, of shapes (2, n), (4, n), (4,), (4, 4) and (2,); filled.
 
@@ -286,9 +280,9 @@ def linearised(
     adds to log retention, and the variance that the level leaves open; then the numbers of
     joint.Belief.
     """
+    places, appeal, (mean, covariance), units, level, jumps, differ, told = given
     stocks, time_days, base, (kind, group, attributes, values, scale) = appeal
     own_features = kind, group, attributes, scaled(values, scale)
-    mean, covariance = coefficients
     n, own, known = mean.shape[0], units[unit], unit != BLANK
     rows, spread = filled[: 2 * n].reshape((2, n)), filled[2 * n : 6 * n].reshape((4, n))
     joint_mean, joint = filled[6 * n : 6 * n + 4], filled[6 * n + 4 : 6 * n + 20].reshape((4, 4))
@@ -314,7 +308,8 @@ def linearised(
     belief = believe(joint_mean, joint, filled[-2], filled[-1], *differ, slope)
     normal_variance = slope * slope * own_wear_variance(own, differ[1])
     reasonable = within_reason(open_variance, *belief, normal_variance)
-    return eta, variance, slope, open_variance, *reasonable
+    normal_variance = reasonable[6] if told else inf
+    return eta, variance, slope, open_variance, *reasonable[:6], normal_variance
 
 
 @compiled
